@@ -13,7 +13,7 @@ setup: $(VENV)/.run ## Make .venv with .venv/bin/crosscredit
 
 setup-dev: $(VENV)/.dev ## The same with the tools of the tests
 
-$(VENV)/.base: deploy/make-venv.sh
+$(VENV)/.base: deploy/make-venv.sh deploy/build-requirements.lock
 	@PYTHON="$(PYTHON)" sh deploy/make-venv.sh "$(VENV)"
 	@touch $@
 

@@ -1,0 +1,5 @@
+"""Composition root."""
+
+
+def main() -> None:
+    """Run the command line."""
