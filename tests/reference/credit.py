@@ -153,14 +153,16 @@ def decide(story: Story, conversion: Event, sign_up: Decision | None) -> Decisio
 
 
 def _considered(story: Story, conversion: Event) -> tuple[list[Touchpoint], list[Touchpoint]]:
-    """Clicks dated no later than the conversion, in event order; and its coupon, once for each program that knows it."""
+    """Clicks dated no later than the conversion, in event order; its coupon, for each program that knows it."""
     at = conversion["occurred_at"]
-    clicks = [Touchpoint(c["occurred_at"], c["program_id"], c["partner_id"], c, "") for c in story.touchpoint_clicks(at)]
+    clicks = [
+        Touchpoint(c["occurred_at"], c["program_id"], c["partner_id"], c, "") for c in story.touchpoint_clicks(at)
+    ]
     code = conversion.get("coupon_code")
     coupons = []
     for program in story.programs if code is not None else []:
         version = program.in_force(at)
-        owner = version.coupon_owner(code) if version else None
+        owner = version.coupon_owner(str(code)) if version else None
         if owner is not None:
             coupons.append(Touchpoint(at, program.id, owner.id, None, str(code)))
     return clicks, coupons
@@ -195,7 +197,9 @@ def _program(story: Story, touchpoint: Touchpoint) -> Program:
     return next(p for p in story.programs if p.id == touchpoint.program_id)
 
 
-def _credit(conversion: Event, version: Version, candidates: list[Touchpoint]) -> tuple[str, list[tuple[Touchpoint, int]]]:
+def _credit(
+    conversion: Event, version: Version, candidates: list[Touchpoint]
+) -> tuple[str, list[tuple[Touchpoint, int]]]:
     """The model's name and the credited touchpoints with their basis points, in event order."""
     clicks = [t for t in candidates if t.click is not None]
     coupon = next((t for t in candidates if t.click is None), None)
@@ -203,7 +207,7 @@ def _credit(conversion: Event, version: Version, candidates: list[Touchpoint]) -
     # candidate."
     if coupon is not None and (version.coupon_precedence == "coupon_first" or not clicks):
         return "coupon", [(coupon, 10_000)]
-    # "Else a `click_id` that is the event_id of a candidate (of several the latest) takes it (model `click_id`)"
+    # Next: "Else a `click_id` that is the event_id of a candidate (of several the latest) takes it (model `click_id`)"
     named = [t for t in clicks if t.click is not None and t.click["event_id"] == conversion.get("click_id")]
     if named:
         return "click_id", [(named[-1], 10_000)]

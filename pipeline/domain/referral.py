@@ -1,0 +1,193 @@
+"""One customer's referral in one program: rejected, pending, qualified, reversed (contract.md, section 4, "Referral")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pipeline.domain.attribution import REFUND_RANK, Conversion, Credit
+from pipeline.domain.contribution import Contribution, CreditedOrder, Earning, Element
+from pipeline.domain.rows import ReferralRow
+from pipeline.domain.story import Order, Position, Story
+from pipeline.domain.terms import Program, Terms
+
+
+class _Change(NamedTuple):
+    """An event that sets or changes the net amount of a credited order; compares in event order."""
+
+    position: Position
+    order: Order
+    net_before: int
+    net_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Transition:
+    position: Position
+    sign: int
+    order_id: str  # of the order whose event made it; "" for a sign-up
+
+
+def refer(
+    story: Story, program: Program, conversions: Sequence[Conversion], version: int
+) -> tuple[ReferralRow, Contribution]:
+    """The referral and the contribution of ``story``'s customer in ``program``.
+
+    ``conversions`` are those that the program won, in event order; at least one. ``version`` is the number of facts known.
+    """
+    credits = {each.order.order_id: each.credit for each in conversions if each.order is not None and each.credit}
+    first, first_credit = _first(program, conversions)
+    changes = _changes(story, [each.order for each in conversions if each.order is not None])
+    reason = _rejection(story, first, first_credit)
+    transitions = [] if reason else _transitions(first, first_credit.terms, changes, credits)
+    as_of = max(
+        [each.position.at for each in conversions]
+        + [refund.at for refund in story.refunds if refund.order_id in credits]
+    )
+    row = _row(story, program.id, first_credit, reason, transitions, as_of)
+    elements = () if reason else _elements(story.customer_id, program, first, first_credit, changes, credits, transitions)
+    return row, Contribution(program.id, story.customer_id, version, elements)
+
+
+def _first(program: Program, conversions: Sequence[Conversion]) -> tuple[Conversion, Credit]:
+    """The referral's first credited conversion: the sign-up where the program credits those, else the first order."""
+    first = conversions[0]
+    if program.credit == "sign_up":
+        first = next(each for each in conversions if each.type == "sign_up")
+    if first.credit is None:
+        raise ValueError("a referral needs a credited conversion")
+    return first, first.credit
+
+
+def _rejection(story: Story, first: Conversion, credit: Credit) -> str:
+    """The first reason for which the referral is rejected for good, or ""."""
+    terms = credit.terms
+    if terms.new_customers_only and any(order.at < credit.first_touch_at for order in story.accepted_orders):
+        return "existing_customer"
+    if (
+        terms.credit == "sign_up"
+        and credit.last_click_at is not None
+        and first.position.at - credit.last_click_at < terms.min_click_to_sign_up_ms
+    ):
+        return "too_fast"
+    return ""
+
+
+def _changes(story: Story, orders: Sequence[Order]) -> list[_Change]:
+    """Every event that sets or changes a credited order's net amount: its own, and each refund after it that lowers it."""
+    changes = []
+    for order in orders:
+        placed = Position(order.at, order.event_id, 2, story.customer_id)
+        refunded = 0
+        net: int | None = None
+        own_and_refunds: list[tuple[Position, int]] = [(placed, 0)]
+        own_and_refunds += [
+            (Position(refund.at, refund.event_id, REFUND_RANK, story.customer_id), refund.amount_minor)
+            for refund in story.refunds_of(order.order_id)
+        ]
+        for position, amount in sorted(own_and_refunds):
+            refunded += amount
+            after = max(order.amount_minor - refunded, 0)
+            if position == placed:
+                changes.append(_Change(position, order, 0, after))
+                net = after
+            elif net is not None and after != net:
+                changes.append(_Change(position, order, net, after))
+                net = after
+    changes.sort(key=lambda change: change.position)
+    return changes
+
+
+def _transitions(
+    first: Conversion, terms: Terms, changes: Sequence[_Change], credits: dict[str, Credit]
+) -> list[_Transition]:
+    if terms.qualification_event == "sign_up":
+        return [_Transition(first.position, 1, "")]
+    transitions: list[_Transition] = []
+    enough: set[str] = set()
+    for change in changes:
+        order_id = change.order.order_id
+        was_qualified = bool(enough)
+        if change.net_after >= max(credits[order_id].terms.min_order_minor, 1):
+            enough.add(order_id)
+        else:
+            enough.discard(order_id)
+        if bool(enough) != was_qualified:
+            transitions.append(_Transition(change.position, 1 if enough else -1, order_id))
+    return transitions
+
+
+def _row(
+    story: Story, program_id: str, credit: Credit, reason: str, transitions: Sequence[_Transition], as_of: int
+) -> ReferralRow:
+    status = "pending"
+    qualified_at = reversed_at = None
+    if reason:
+        status = "rejected"
+    for transition in transitions:
+        if transition.sign > 0:
+            status, qualified_at, reversed_at = "qualified", transition.position.at, None
+        else:
+            status, reversed_at = "reversed", transition.position.at
+    return ReferralRow(
+        program_id, story.customer_id, credit.primary_partner_id, status, reason,
+        story.sign_up.at if story.sign_up is not None else None,
+        qualified_at, reversed_at, credit.terms.version, as_of,
+    )  # fmt: skip
+
+
+def _elements(
+    customer_id: str, program: Program, first: Conversion, credit: Credit,
+    changes: Sequence[_Change], credits: dict[str, Credit], transitions: Sequence[_Transition],
+) -> tuple[Element, ...]:  # fmt: skip
+    """One element for the credited sign-up and for each change of a credited order, in event order."""
+    begins = transitions[0] if transitions else None
+    orders = {
+        change.order.order_id: _credited_order(change, credits[change.order.order_id], begins)
+        for change in changes
+        if change.position.rank != REFUND_RANK
+    }
+    transition_at = {transition.position: index for index, transition in enumerate(transitions)}
+    events: list[tuple[Position, _Change | None]] = [(change.position, change) for change in changes]
+    if program.credit == "sign_up":
+        events.append((first.position, None))
+    events.sort(key=lambda event: event[0])
+
+    elements = []
+    net: dict[str, int] = {}  # of each credited order so far
+    for position, change in events:
+        index = transition_at.get(position)
+        sign = transitions[index].sign if index is not None else 0
+        undone = transitions[index - 1].position[:3] if index is not None and sign < 0 else None
+        earnings: list[Earning] = []
+        if begins is not None and position == begins.position:
+            earnings = [Earning(orders[order_id], 0, amount) for order_id, amount in net.items() if amount]
+        if change is not None:
+            net[change.order.order_id] = change.net_after
+            if begins is not None and position >= begins.position:
+                earnings.append(Earning(orders[change.order.order_id], change.net_before, change.net_after))
+        elements.append(
+            Element(
+                at=position.at, event_id=position.event_id, rank=position.rank, customer_id=customer_id,
+                partner_id=credit.primary_partner_id, terms_version=credit.terms.version,
+                transition=sign, qualified_by=undone,
+                counts_sign_up=change is None,
+                order=orders[change.order.order_id] if change is not None else None,
+                is_own_event=change is not None and position.rank != REFUND_RANK,
+                net_before=change.net_before if change is not None else 0,
+                net_after=change.net_after if change is not None else 0,
+                earnings=tuple(earning for earning in earnings if earning.order.earns_since is not None),
+            )
+        )  # fmt: skip
+    return tuple(elements)
+
+
+def _credited_order(change: _Change, credit: Credit, begins: _Transition | None) -> CreditedOrder:
+    order = change.order
+    earns = begins is not None and (credit.terms.orders == "all" or begins.order_id == order.order_id)
+    return CreditedOrder(
+        order_id=order.order_id, at=order.at, event_id=order.event_id, terms_version=credit.terms.version,
+        shares=tuple((share.partner_id, share.share_bps) for share in credit.shares),
+        earns_since=max(begins.position.at, order.at) if begins is not None and earns else None,
+    )  # fmt: skip

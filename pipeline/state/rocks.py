@@ -1,0 +1,110 @@
+"""State on disk in RocksDB: the default of the embedded runner, and of the live workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
+from rocksdict import WriteBatch as RocksBatch
+
+from pipeline.state.store import TABLES, WriteBatch
+
+MEBIBYTE = 1 << 20
+
+
+class StateError(Exception):
+    """The state's folder cannot be used; the text says why and what to do."""
+
+
+class RocksStore:
+    """A :class:`~pipeline.state.store.Store` in a folder of its own, for one process at a time.
+
+    A write reaches the operating system before it returns, so it survives a kill of the process (not a loss of power; the
+    input or the topics then bring back what is missing).
+    """
+
+    def __init__(self, folder: Path, cache_mib: int = 96, write_buffer_mib: int = 64) -> None:
+        cache = Cache(cache_mib * MEBIBYTE)
+        options = _options(cache, write_buffer_mib)
+        options.create_if_missing(True)
+        options.create_missing_column_families(True)
+        options.set_max_background_jobs(2)
+        options.set_max_total_wal_size(256 * MEBIBYTE)
+        options.set_keep_log_file_num(2)
+        families = {table: _options(cache, write_buffer_mib) for table in TABLES}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = Rdict(str(folder), options, column_families={"default": options, **families})
+        except Exception as error:  # rocksdict raises bare Exception
+            raise StateError(_remedy(folder, str(error))) from error
+        self._tables = {table: self._db.get_column_family(table) for table in TABLES}
+        self._handles = {table: self._db.get_column_family_handle(table) for table in TABLES}
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value of ``key``, or None."""
+        value: bytes | None = self._tables[table].get(key)
+        return value
+
+    def get_many(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of ``keys`` in their order, None where there is none."""
+        values: list[bytes | None] = self._tables[table].get(list(keys))
+        return values
+
+    def scan(self, table: str, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Every key with ``prefix`` from ``start`` on, ascending, with its value."""
+        iterator = self._tables[table].iter()
+        iterator.seek(max(prefix, start))
+        while iterator.valid():
+            key = iterator.key()
+            if not key.startswith(prefix):
+                return
+            yield key, iterator.value()
+            iterator.next()
+
+    def write(self, batch: WriteBatch) -> None:
+        """Apply the batch atomically."""
+        rocks = RocksBatch(raw_mode=True)
+        for table, deletes in batch.deletes.items():
+            handle = self._handles[table]
+            for key in deletes:
+                rocks.delete(key, handle)
+        for table, puts in batch.puts.items():
+            handle = self._handles[table]
+            put = rocks.put
+            for key, value in puts.items():
+                put(key, value, handle)
+        self._db.write(rocks)
+
+    def close(self) -> None:
+        """Flush and release the folder."""
+        self._handles.clear()
+        for table in self._tables.values():
+            table.close()
+        self._tables.clear()
+        self._db.close()
+
+
+def _options(cache: Cache, write_buffer_mib: int) -> Options:
+    options = Options(raw_mode=True)
+    options.set_compression_type(DBCompressionType.zstd())
+    options.set_write_buffer_size(write_buffer_mib * MEBIBYTE)
+    options.set_max_write_buffer_number(2)
+    blocks = BlockBasedOptions()
+    blocks.set_block_cache(cache)
+    blocks.set_bloom_filter(10, False)
+    blocks.set_block_size(16 * 1024)
+    options.set_block_based_table_factory(blocks)
+    return options
+
+
+def _remedy(folder: Path, error: str) -> str:
+    if "lock" in error.lower():
+        return (
+            f"The state in {folder} is in use by another process. Wait until that one has ended, or name another "
+            f"folder with --database. ({error})"
+        )
+    return (
+        f"The state in {folder} cannot be opened: {error}. Check that the folder is writable and the disk not full; a folder "
+        f"that is damaged can be removed, and the same input run again rebuilds it."
+    )

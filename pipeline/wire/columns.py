@@ -1,0 +1,126 @@
+"""From values of any type to the columns of one event type, with the rows whose values had a wrong type marked.
+
+Readers hand over *candidates*: records of a known type whose fields are still to be judged. A column here has the
+type that an admitted event's column has (text ``pa.string()`` in valid UTF-8, times and amounts ``pa.int64()``). A
+value that does not fit becomes null and marks its row; ranges and the rest are :mod:`pipeline.wire.admission`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.domain.events import EVENT_TYPES, Field, rfc3339_ms
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Column: TypeAlias = "pa.Array[Any]"
+
+_NONE: Final = type(None)
+_TEXT: Final = frozenset((str, _NONE))
+_INTEGER: Final = frozenset((int, _NONE))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Records of one known type, before admission.
+
+    ``columns`` holds the known fields that were there, ``ill_typed`` marks rows with a value of a wrong type (None: no
+    row). ``raw_of`` gives a row's bytes and may be slow: it is called for rows that are refused, and for orders.
+    """
+
+    event_type: str
+    columns: Mapping[str, Column]
+    ill_typed: Mask | None
+    positions: npt.NDArray[np.uint64]
+    raw_of: Callable[[int], bytes]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+def from_records(
+    event_type: str,
+    records: Sequence[Mapping[str, Any]],
+    positions: npt.NDArray[np.uint64],
+    raw_of: Callable[[int], bytes],
+    *,
+    text_times: bool,
+) -> Candidates:
+    """Gather decoded records by column. ``text_times``: RFC 3339 text is a time too (JSON), else only an integer is.
+
+    A ``str`` with a lone surrogate (JSON's ``\\ud800``, or bytes decoded with ``surrogateescape``) is a wrong type.
+    """
+    columns: dict[str, Column] = {}
+    ill_typed = np.zeros(len(records), dtype=np.bool_)
+    for field in EVENT_TYPES[event_type].fields:
+        name = field.name
+        values = [record.get(name) for record in records]
+        columns[name] = _column(field, values, ill_typed, text_times)
+    return Candidates(event_type, columns, ill_typed, positions, raw_of)
+
+
+def _column(field: Field, values: list[Any], ill_typed: Mask, text_times: bool) -> Column:
+    if field.is_text:
+        return text_column(values, ill_typed)
+    if field.kind == "time" and text_times:
+        return _json_time_column(values, ill_typed)
+    return integer_column(values, ill_typed)
+
+
+def text_column(values: list[Any], ill_typed: Mask) -> Column:
+    """A string column of Python values; what is neither ``str`` nor None, or not Unicode, is marked."""
+    if _TEXT.issuperset(map(type, values)):  # pa.array() alone would take bytes for text
+        try:
+            return pa.array(values, pa.string())
+        except UnicodeEncodeError:
+            pass
+    kept: list[str | None] = []
+    for row, value in enumerate(values):
+        if value is None or (type(value) is str and _is_unicode(value)):
+            kept.append(value)
+        else:
+            kept.append(None)
+            ill_typed[row] = True
+    return pa.array(kept, pa.string())
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def integer_column(values: list[Any], ill_typed: Mask) -> Column:
+    """An int64 column; what is not exactly ``int`` (a bool, a float, text) or does not fit 64 bits is marked."""
+    if _INTEGER.issuperset(map(type, values)):
+        try:
+            return pa.array(values, pa.int64())
+        except (OverflowError, pa.ArrowInvalid):
+            pass
+    kept: list[int | None] = []
+    for row, value in enumerate(values):
+        if value is None or (type(value) is int and -(2**63) <= value < 2**63):
+            kept.append(value)
+        else:
+            kept.append(None)
+            ill_typed[row] = True
+    return pa.array(kept, pa.int64())
+
+
+def _json_time_column(values: list[Any], ill_typed: Mask) -> Column:
+    if not _INTEGER.issuperset(map(type, values)):
+        values = values.copy()
+        for row, value in enumerate(values):
+            if type(value) is str:
+                at_ms = rfc3339_ms(value)
+                if at_ms is None:
+                    ill_typed[row] = True
+                values[row] = at_ms
+    return integer_column(values, ill_typed)

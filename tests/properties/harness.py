@@ -1,0 +1,129 @@
+"""Runs a generated world through the real admission, steps and stores, into a sink that keeps what stands."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.domain.terms import Catalogue
+from pipeline.domain.terms_versions import TermsDocument, catalogue_of
+from pipeline.embedded.engine import Engine
+from pipeline.state.memory import MemoryStore
+from pipeline.state.store import Store
+from pipeline.wire.admission import Admission, Admitted, judged
+from pipeline.wire.columns import from_records
+
+Row = dict[str, Any]
+KEYS = {
+    "attributions": ("brand_id", "conversion_type", "customer_id", "conversion_id", "partner_id"),
+    "referrals": ("program_id", "customer_id"),
+    "ledger_entries": ("entry_id",),
+    "milestones": ("program_id", "milestone_id", "scope_key", "period"),
+    "dead_letters": ("source", "position", "reason", "raw"),
+    "clicks": ("brand_id", "visitor_id", "event_id"),
+    "sign_ups": ("brand_id", "customer_id", "event_id"),
+    "orders": ("brand_id", "customer_id", "event_id"),
+    "refunds": ("brand_id", "customer_id", "event_id"),
+}
+
+
+class StandingSink:
+    """What ReplacingMergeTree(version, is_deleted) shows with FINAL: of a key the highest version, the last if equal."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[tuple[Any, ...], Row]] = {table: {} for table in KEYS}
+
+    def insert(self, table: str, columns: pa.Table) -> None:
+        for row in columns.to_pylist():
+            self._put(table, row)
+
+    def insert_rows(self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> None:
+        for row in rows:
+            self._put(table, dict(zip(columns, row, strict=True)))
+
+    def _put(self, table: str, row: Row) -> None:
+        key = tuple(row[name] for name in KEYS[table])
+        standing = self._rows[table].get(key)
+        if standing is None or row["version"] >= standing["version"]:
+            self._rows[table][key] = row
+
+    def standing(self, table: str) -> list[Row]:
+        rows = (row for row in self._rows[table].values() if not row["is_deleted"])
+        return [{name: value for name, value in row.items() if name not in ("version", "is_deleted")} for row in rows]
+
+
+def catalogue_from(programs: Iterable[dict[str, Any]]) -> Catalogue:
+    return catalogue_of(TermsDocument(file=f"{index}.toml", content=content) for index, content in enumerate(programs))
+
+
+def admit(catalogue: Catalogue, events: Sequence[dict[str, Any]], source: str, first: int = 0) -> Admitted:
+    """One chunk with the events at positions ``first`` onwards."""
+    admission = Admission(catalogue)
+    groups = []
+    for event_type in ("click", "sign_up", "order", "refund"):
+        rows = [index for index, event in enumerate(events) if event["type"] == event_type]
+        if rows:
+            positions = np.array([first + index for index in rows], dtype=np.uint64)
+            raws = [json.dumps(events[index], sort_keys=True).encode() for index in rows]
+            records = [events[index] for index in rows]
+            groups.append(from_records(event_type, records, positions, raws.__getitem__, text_times=True))
+    tables, dead = judged(admission, groups, [], source)
+    return Admitted(tables, dead, source, len(events), 0)
+
+
+def run(
+    programs: Sequence[dict[str, Any]],
+    runs: Sequence[Sequence[Sequence[dict[str, Any]]]],
+    store: Store | None = None,
+    sink: Any = None,
+    between: Any = lambda store: store,
+) -> Any:
+    """Several runs, each several chunks of events, over one store; returns the sink."""
+    catalogue = catalogue_from(programs)
+    fingerprint = hashlib.sha256(repr(programs).encode()).hexdigest()
+    store = store if store is not None else MemoryStore()
+    sink = sink if sink is not None else StandingSink()
+    first = 0
+    for number, chunks in enumerate(runs):
+        engine = Engine(store, sink, catalogue, fingerprint)
+        for chunk in chunks:
+            engine.take(admit(catalogue, copy.deepcopy(chunk), "events.jsonl", first))
+            first += len(chunk)
+        engine.settle()
+        store = between(store) if number + 1 < len(runs) else store
+    return sink
+
+
+def answer(sink: StandingSink) -> dict[str, list[Row]]:
+    """The sink's outcome tables in the shape and order of the reference."""
+    found: dict[str, list[Row]] = {}
+    for table in ("attributions", "referrals", "ledger_entries", "milestones"):
+        rows = []
+        for row in sink.standing(table):
+            shown = {name: value for name, value in row.items() if name != "entry_id"}
+            if table == "attributions":
+                shown["explanation"] = json.loads(shown["explanation"])["touchpoints"]
+            rows.append(shown)
+        found[table] = canonical(rows)
+    dead = [{"index": row["position"], "reason": row["reason"]} for row in sink.standing("dead_letters")]
+    found["dead_letters"] = canonical(dead)
+    for table, name in (("clicks", "click"), ("sign_ups", "sign_up"), ("orders", "order"), ("refunds", "refund")):
+        rows = []
+        for row in sink.standing(table):
+            shown = {field: value for field, value in row.items() if value is not None}
+            if table == "refunds":
+                shown["matched"] = bool(shown["matched"])
+            rows.append({"type": name, **shown})
+        found[table] = canonical(rows)
+    return found
+
+
+def canonical(rows: Iterable[Row]) -> list[Row]:
+    """Rows in an order that depends on their content alone."""
+    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True, default=str))
