@@ -1,4 +1,4 @@
-"""Who plays in the season: brands, their shops, the partners' sites, and the programs' terms as their files have them."""
+"""Who plays in the season: brands, their shops, the partners' sites, and the programs' terms as filed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Program:
-    """A program of the season; ``partners`` are those of its crowd, with weights: the featured ones have their own scenes."""
+    """A program of the season; ``partners`` are those of its crowd, with weights (others have scenes of their own)."""
 
     id: str
     brand: Brand
@@ -79,6 +79,7 @@ class Program:
 
     @property
     def currency(self) -> str:
+        """The ISO 4217 code of all its money."""
         return str(self.versions[0].table("program")["currency"])
 
     @property
@@ -88,18 +89,22 @@ class Program:
 
     @property
     def qualifies_by_order(self) -> bool:
-        return self.versions[0].table("qualification").get("event", "order") == "order"
+        """Whether an order makes a referral count; else the sign-up does."""
+        return str(self.versions[0].table("qualification").get("event", "order")) == "order"
 
     @property
     def first_order_only(self) -> bool:
-        return self.versions[0].table("commission").get("orders", "all") == "first"
+        """Whether only the order that made the referral count earns."""
+        return str(self.versions[0].table("commission").get("orders", "all")) == "first"
 
     @property
     def model(self) -> str:
+        """Who is credited when several partners' links were clicked."""
         return str(self.versions[0].table("attribution").get("model", "last_touch"))
 
     @property
     def zone(self) -> ZoneInfo:
+        """The clock that its calendar periods follow."""
         return ZoneInfo(str(self.versions[0].table("program")["time_zone"]))
 
     def in_force(self, at_ms: int) -> Version:

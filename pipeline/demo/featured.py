@@ -1,7 +1,7 @@
 """The scenes that a visitor of the demo is shown: partners with a story of their own, told in fixed numbers.
 
-Whatever the size of the season, these turn out the same way: the pair that stands at 38 of 50, the newcomer, the partner
-in dispute, the one that refers itself, the one that left.
+Whatever the size of the season, these turn out the same way: the pair that stands at 38 of 50, the newcomer, the
+partner in dispute, the one that refers itself, the one that left.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ def partner_that_left(world: World) -> None:
     for number in range(10):
         story = world.story("roaster-circle")
         left = number >= 6
-        from_ms, until_ms = (utc_ms(2026, 2, 2), utc_ms(2026, 3, 20)) if left else (SEASON_START_MS, utc_ms(2026, 1, 20))
+        from_ms, until_ms = (
+            (utc_ms(2026, 2, 2), utc_ms(2026, 3, 20)) if left else (SEASON_START_MS, utc_ms(2026, 1, 20))
+        )
         at_ms = world.moment(from_ms, until_ms)
         story.click(at_ms, "kitchen-twins")
         credit = None if left else story.credit("kitchen-twins")
@@ -162,7 +164,7 @@ def before_the_first_terms(world: World) -> None:
 
 
 def new_terms_in_mid_season(world: World) -> None:
-    """The cheesemonger's second version has a longer window and one more partner; the first one's customers keep theirs."""
+    """A second version with a longer window and one more partner; the first one's customers keep their terms."""
     for number in range(6):
         second = number >= 3  # 39 days from the click to the sign-up: too long for version 1, not for version 2
         story = world.story("cheese-board")
@@ -203,7 +205,7 @@ def last_hour_of_the_year(world: World) -> None:
 
 
 def creators_go_first(world: World) -> None:
-    """A creator brought the sign-up, a brand's link was clicked before the order: the higher priority takes it whole."""
+    """A creator brought the sign-up, a brand's link came before the order: the higher priority takes it whole."""
     for _ in range(14):
         story = world.story("florist-creators")
         at_ms = world.moment(utc_ms(2025, 11, 1), utc_ms(2026, 3, 10))

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from pipeline.demo.cast import DAY_MS, HOUR_MS, MINUTE_MS, SEASON_END_MS, SEASON_START_MS, SECOND_MS, Program, duration_ms
+from pipeline.demo.cast import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    SEASON_END_MS,
+    SEASON_START_MS,
+    SECOND_MS,
+    Program,
+    duration_ms,
+)
 from pipeline.demo.story import Bought, Credit, Status, Story, World, soon
 
 Scene = Callable[[World, Program], None]

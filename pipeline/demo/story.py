@@ -22,7 +22,6 @@ from pipeline.demo.cast import (
     SEASON_END_MS,
     SEASON_START_MS,
     SECOND_MS,
-    Brand,
     Program,
     Version,
     load_programs,
@@ -42,7 +41,9 @@ USER_AGENTS: Final = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Firefox/143.0",
 )
 _DAY_WEIGHTS: Final = [
-    (1.0 + 0.004 * day) * (1.9 if 55 <= day < 85 else 0.7 if 92 <= day < 120 else 1.0) * (1.25 if day % 7 in (3, 4) else 1.0)
+    (1.0 + 0.004 * day)
+    * (1.9 if 55 <= day < 85 else 0.7 if 92 <= day < 120 else 1.0)
+    * (1.25 if day % 7 in (3, 4) else 1.0)
     for day in range((SEASON_END_MS - SEASON_START_MS) // DAY_MS + 1)
 ]
 _HOUR_WEIGHTS: Final = (1, 1, 1, 1, 1, 2, 4, 6, 7, 7, 7, 8, 9, 8, 7, 7, 7, 8, 10, 12, 13, 11, 7, 3)
@@ -167,7 +168,7 @@ class World:
         """Write one click; its event_id."""
         rng = self.rng
         event_id = f"clk_{rng.getrandbits(64):016x}"
-        base = _click_base(program.brand, program.id, partner_id)
+        base = _click_base(program.brand.site, program.brand.id, program.id, partner_id)
         campaign = CAMPAIGNS[int(rng.random() * 6)]
         self.events.append(
             {
@@ -188,12 +189,12 @@ class World:
 
 
 @cache
-def _click_base(brand: Brand, program_id: str, partner_id: str) -> Event:
+def _click_base(site: str, brand_id: str, program_id: str, partner_id: str) -> Event:
     return {
-        "brand_id": brand.id,
+        "brand_id": brand_id,
         "program_id": program_id,
         "partner_id": partner_id,
-        "landing_url": f"https://{brand.site}/?via={partner_id}",
+        "landing_url": f"https://{site}/?via={partner_id}",
         "referrer_url": f"https://{PARTNER_SITES[partner_id]}/friends",
     }
 
@@ -251,8 +252,8 @@ class Story:
         world, program = self.world, self.program
         event_id, order_id = world.token("ord_"), f"{program.brand.order_prefix}-{world.rng.getrandbits(40):010x}"
         version: Version | None = None
-        if program.by_sign_up and self._sign_up is not None and self._sign_up[1] is not None and not alone:
-            (signed_up_at, _), signed = self._sign_up
+        (signed_up_at, _), signed = self._sign_up or ((0, ""), None)
+        if program.by_sign_up and signed is not None and not alone:
             credit, version = Credit("inherited", signed.shares, signed.primary), program.in_force(signed_up_at)
         elif credit is not None:
             version = program.in_force(at_ms)
@@ -293,7 +294,9 @@ class Story:
             signed_up = self._sign_up[0] if self._sign_up else None
             version = self.program.in_force(first_at)
             self.world.known.referrals.append(
-                Referral(self.program, self.customer_id, first.primary, status, reason, version, signed_up, moves, credited)
+                Referral(
+                    self.program, self.customer_id, first.primary, status, reason, version, signed_up, moves, credited
+                )
             )
 
     def _moves(self, credited: tuple[Bought, ...]) -> tuple[tuple[When, int], ...]:
@@ -304,7 +307,9 @@ class Story:
         counts = False
         for when in sorted({when for bought in credited for when in bought.changes()}):
             least = [bought.version.least_order_minor if bought.version else 0 for bought in credited]
-            now = any(bought.net_minor(when) >= least_minor for bought, least_minor in zip(credited, least, strict=True))
+            now = any(
+                bought.net_minor(when) >= least_minor for bought, least_minor in zip(credited, least, strict=True)
+            )
             if now != counts:
                 moves.append((when, 1 if now else -1))
             counts = now

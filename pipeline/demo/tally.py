@@ -16,7 +16,7 @@ from operator import itemgetter
 from pipeline.demo.cast import Program, Version, as_ms, period_label
 from pipeline.demo.story import Bought, Referral, When
 
-Money = Counter[tuple[str, str, str]]
+Money = Counter[tuple[str, ...]]
 """Minor units by program, partner and ledger kind."""
 
 
@@ -31,6 +31,7 @@ class Standing:
 
     @property
     def count(self) -> int:
+        """The metric in whole units, rounded down."""
         return self.sums_bps.total() // 10_000
 
 
@@ -55,7 +56,9 @@ def tally(program: Program, referrals: list[Referral]) -> Tally:
     """Walk the program's timeline once for each of the four things that it decides."""
     counting = [referral for referral in referrals if referral.status != "rejected"]
     result = Tally(program)
-    moves = sorted(((when, step, referral) for referral in counting for when, step in referral.moves), key=itemgetter(0))
+    moves = sorted(
+        ((when, step, referral) for referral in counting for when, step in referral.moves), key=itemgetter(0)
+    )
     _commission(result, counting, moves)
     _rewards(result, moves)
     _bonuses(result, moves)
@@ -84,8 +87,7 @@ def _commission(result: Tally, referrals: list[Referral], moves: Moves) -> None:
         while move is not None and move[0] <= bought.when:
             so_far[move[2].partner_id, _tier_period(program, version, move[0][0])] += move[1]
             move = next(coming)
-        assert bought.credit is not None  # noqa: S101 - only credited orders earn
-        for partner_id, share_bps in bought.credit.shares:
+        for partner_id, share_bps in bought.credit.shares if bought.credit else ():
             count = so_far[partner_id, _tier_period(program, version, bought.when[0])]
             factor = _factor(program, version, bought, partner_id, count) * share_bps / 10_000
             earned_minor = 0

@@ -9,14 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from pipeline.domain.shares import WHOLE_BPS, split
 from pipeline.domain.story import Click, Order, Position, SignUp, Story
-from pipeline.domain.terms import Partner, Program, Terms
+from pipeline.domain.terms import BrandTerms, Catalogue, Partner, Terms
 
 ConversionType = Literal["sign_up", "order"]
-Verdict = Literal[
-    "credited", "outranked", "expired", "partner_inactive", "own_account", "other_program", "not_contending", "candidate"
-]
+
+CREDITED = "credited"
+OUTRANKED = "outranked"
+EXPIRED = "expired"
+PARTNER_INACTIVE = "partner_inactive"
+OWN_ACCOUNT = "own_account"
+OTHER_PROGRAM = "other_program"
+NOT_CONTENDING = "not_contending"  # ours: nobody won, and the touchpoint's program does not credit such a conversion
+AFTER_CONVERSION = "after_conversion"  # only `crosscredit explain` lists such clicks
+_CANDIDATE = "candidate"  # not judged to the end yet
 
 SIGN_UP_RANK = 1
 ORDER_RANK = 2
@@ -26,20 +35,19 @@ EXPLAINED_CLICKS = 100
 EXPLAINED_BEFORE_WINDOW_MS = 7 * 86_400_000
 
 
-class Touchpoint(NamedTuple):
-    """A click or coupon that was considered for a conversion, with what became of it."""
+class Touchpoint(msgspec.Struct, frozen=True):
+    """A click or coupon that was considered for a conversion, with what became of it, as explanations show it."""
 
-    kind: Literal["click", "coupon"]
-    at: int
+    kind: str  # "click" | "coupon"
     click_id: str
     code: str
-    link_id: str
-    program_id: str
+    at: int
     partner_id: str
-    terms_version: int  # of its program at the conversion; 0 where none was in force
+    program_id: str
+    verdict: str
+    share_bps: int
     window_ends_at: int | None  # the first millisecond at which a click no longer earns
-    verdict: Verdict
-    share_bps: int = 0
+    terms_version: int  # of its program at the conversion; 0 where none was in force
 
 
 class PartnerShare(NamedTuple):
@@ -72,64 +80,92 @@ class Conversion:
     position: Position
     order: Order | None
     credit: Credit | None
-    touchpoints: tuple[Touchpoint, ...]
+    touchpoints: Sequence[Touchpoint]
     touchpoints_omitted: int = 0
     inherited_from: str = ""  # event_id of the sign-up whose credit an order inherits
 
 
-def conversions_of(story: Story, programs: Sequence[Program]) -> list[Conversion]:
-    """Every conversion of the customer in event order, judged; ``programs`` are the brand's, by ascending id."""
+def conversions_of(story: Story, catalogue: Catalogue) -> list[Conversion]:
+    """Every conversion of the customer in event order, judged."""
     conversions: list[Conversion] = []
     sign_up = story.sign_up
     of_sign_up: Conversion | None = None
+    programs = catalogue.by_brand.get(story.brand_id, ())
     if sign_up is not None and any(program.credit == "sign_up" for program in programs):
-        of_sign_up = attribute(story, programs, sign_up)
+        of_sign_up = attribute(story, catalogue.brand_at(story.brand_id, sign_up.at), sign_up)
         conversions.append(of_sign_up)
     for order in story.accepted_orders:
-        conversions.append(attribute(story, programs, order, of_sign_up))
-    conversions.sort(key=lambda conversion: conversion.position)
+        conversions.append(attribute(story, catalogue.brand_at(story.brand_id, order.at), order, of_sign_up))
+    if len(conversions) > 1:
+        conversions.sort(key=lambda conversion: conversion.position)
     return conversions
 
 
 def attribute(
-    story: Story, programs: Sequence[Program], event: SignUp | Order, of_sign_up: Conversion | None = None
+    story: Story, brand: BrandTerms, event: SignUp | Order, of_sign_up: Conversion | None = None
 ) -> Conversion:
-    """Judge one conversion. For an order, ``of_sign_up`` is the customer's sign-up's conversion, if that is one."""
-    is_order = isinstance(event, Order)
+    """Judge one conversion under the terms in force at it.
+
+    For an order, ``of_sign_up`` is the customer's sign-up's conversion, if that is one.
+    """
     at = event.at
-    kind: ConversionType = "order" if is_order else "sign_up"
     order = event if isinstance(event, Order) else None
-    position = Position(at, event.event_id, ORDER_RANK if is_order else SIGN_UP_RANK, story.customer_id)
-    in_force = {program.id: terms for program in programs if (terms := program.in_force_at(at)) is not None}
-    contending = {program.id for program in programs if program.credit == kind and program.id in in_force}
+    kind: ConversionType = "sign_up" if order is None else "order"
+    position = Position(at, event.event_id, SIGN_UP_RANK if order is None else ORDER_RANK, story.customer_id)
+    in_force, contending = brand.in_force, brand.contending[kind]
 
-    clicks = story.touchpoints_at(at)
-    longest_window = max((terms.click_window_ms for terms in in_force.values()), default=0)
-    horizon = at - longest_window - EXPLAINED_BEFORE_WINDOW_MS
-    considered = [_judge_click(click, at, story, in_force) for click in clicks if click.at >= horizon]
-    coupons = _judge_coupon(event.coupon_code, at, story, in_force) if event.coupon_code else []
+    horizon = at - brand.longest_click_window_ms - EXPLAINED_BEFORE_WINDOW_MS
+    clicks = [click for click in story.touchpoints_at(at) if click.at >= horizon]
+    verdicts = [_judge_click(click, at, story, in_force.get(click.program_id)) for click in clicks]
+    coupons = _coupons(event.coupon_code, at, story, brand) if event.coupon_code else []
 
-    candidates_in = {each.program_id for each in (*considered, *coupons) if each.verdict == "candidate"} & contending
-    contenders = [(-in_force[program_id].priority, program_id) for program_id in candidates_in]
-    inherited = _inherited(of_sign_up, at) if is_order and of_sign_up is not None else None
-    if inherited is not None:
-        contenders.append((-inherited.terms.priority, inherited.program_id))
-    winner = min(contenders)[1] if contenders else ""
+    contenders = {click.program_id for click, verdict in zip(clicks, verdicts, strict=True) if verdict is _CANDIDATE}
+    contenders.update(terms.program_id for terms, _, verdict in coupons if verdict is _CANDIDATE)
+    best = min(((-in_force[each].priority, each) for each in contenders & contending), default=None)
+    inherited = _inherited(of_sign_up, at) if of_sign_up is not None else None
+    if inherited is not None and of_sign_up is not None:
+        claim = (-inherited.terms.priority, inherited.program_id)
+        if best is None or claim < best:
+            return Conversion(
+                kind, position, order, inherited, of_sign_up.touchpoints, of_sign_up.touchpoints_omitted,
+                of_sign_up.position.event_id,
+            )  # fmt: skip
 
-    if inherited is not None and winner == inherited.program_id and of_sign_up is not None:
-        return Conversion(
-            kind, position, order, inherited, of_sign_up.touchpoints, of_sign_up.touchpoints_omitted,
-            of_sign_up.position.event_id,
-        )  # fmt: skip
-
+    winner = best[1] if best is not None else ""
     credit = None
+    shares = [0] * len(clicks)
+    coupon_takes = False
     if winner:
-        credit, considered, coupons = _credit(in_force[winner], event.click_id, considered, coupons)
-    rest: Verdict = "other_program" if winner else "not_contending"
-    clicks_shown = considered[-EXPLAINED_CLICKS:]
-    shown = [*coupons, *reversed(clicks_shown)]
-    touchpoints = tuple(each._replace(verdict=rest) if each.verdict == "candidate" else each for each in shown)
-    return Conversion(kind, position, order, credit, touchpoints, len(considered) - len(clicks_shown))
+        credit, shares, coupon_takes = _credit(in_force[winner], event, clicks, verdicts, coupons)
+    shown = [
+        Touchpoint(
+            "coupon", "", event.coupon_code, at, owner, terms.program_id,
+            _final(verdict, terms.program_id == winner, winner, WHOLE_BPS if coupon_takes else 0),
+            WHOLE_BPS if coupon_takes and terms.program_id == winner else 0, None, terms.version,
+        )
+        for terms, owner, verdict in coupons
+    ]  # fmt: skip
+    first = max(len(clicks) - EXPLAINED_CLICKS, 0)
+    for index in range(len(clicks) - 1, first - 1, -1):
+        click = clicks[index]
+        click_terms = in_force.get(click.program_id)
+        shown.append(
+            Touchpoint(
+                "click", click.event_id, "", click.at, click.partner_id, click.program_id,
+                _final(verdicts[index], click.program_id == winner, winner, shares[index]), shares[index],
+                click.at + click_terms.click_window_ms if click_terms is not None else None,
+                click_terms.version if click_terms is not None else 0,
+            )
+        )  # fmt: skip
+    return Conversion(kind, position, order, credit, shown, first)
+
+
+def _final(verdict: str, of_winner: bool, winner: str, share_bps: int) -> str:
+    if verdict is not _CANDIDATE:
+        return verdict
+    if of_winner:
+        return CREDITED if share_bps else OUTRANKED
+    return OTHER_PROGRAM if winner else NOT_CONTENDING
 
 
 def _inherited(of_sign_up: Conversion, at_ms: int) -> Credit | None:
@@ -144,111 +180,96 @@ def _inherited(of_sign_up: Conversion, at_ms: int) -> Credit | None:
     )  # fmt: skip
 
 
-def _judge_click(click: Click, at_ms: int, story: Story, in_force: dict[str, Terms]) -> Touchpoint:
-    """A click's own verdict, before programs and models compete: the first that applies, else "candidate"."""
-    terms = in_force.get(click.program_id)
+def _judge_click(click: Click, at_ms: int, story: Story, terms: Terms | None) -> str:
+    """A click's own verdict, before programs and models compete: the first that applies, else a candidate."""
     if terms is None:
-        return Touchpoint(
-            "click", click.at, click.event_id, "", click.link_id, click.program_id, click.partner_id, 0, None,
-            "partner_inactive",
-        )  # fmt: skip
-    window_ends_at = click.at + terms.click_window_ms
+        return PARTNER_INACTIVE
+    if at_ms >= click.at + terms.click_window_ms:
+        return EXPIRED
     partner = terms.partners.get(click.partner_id)
-    verdict: Verdict = "candidate"
-    if at_ms >= window_ends_at:
-        verdict = "expired"
-    elif partner is None or not partner.is_active_at(click.at):
-        verdict = "partner_inactive"
-    elif _is_own_account(partner, story, at_ms):
-        verdict = "own_account"
-    return Touchpoint(
-        "click", click.at, click.event_id, "", click.link_id, click.program_id, click.partner_id, terms.version,
-        window_ends_at, verdict,
-    )  # fmt: skip
+    if partner is None or not partner.is_active_at(click.at):
+        return PARTNER_INACTIVE
+    return OWN_ACCOUNT if _is_own_account(partner, story, at_ms) else _CANDIDATE
 
 
-def _judge_coupon(code: str, at_ms: int, story: Story, in_force: dict[str, Terms]) -> list[Touchpoint]:
-    """The coupon as a touchpoint of each program in which somebody owns it, by ascending program id."""
-    touchpoints = []
-    for program_id, terms in in_force.items():
+def _coupons(code: str, at_ms: int, story: Story, brand: BrandTerms) -> list[tuple[Terms, str, str]]:
+    """The coupon as a touchpoint of each program in which somebody owns it: its terms, the owner, its own verdict."""
+    found = []
+    for terms in brand.in_force.values():
         owner = terms.coupon_owner.get(code)
         if owner is None:
             continue
         partner = terms.partners[owner]
-        verdict: Verdict = "candidate"
+        verdict = _CANDIDATE
         if not partner.is_active_at(at_ms):
-            verdict = "partner_inactive"
+            verdict = PARTNER_INACTIVE
         elif _is_own_account(partner, story, at_ms):
-            verdict = "own_account"
-        touchpoints.append(
-            Touchpoint("coupon", at_ms, "", code, "", program_id, owner, terms.version, None, verdict)
-        )  # fmt: skip
-    return touchpoints
+            verdict = OWN_ACCOUNT
+        found.append((terms, owner, verdict))
+    return found
 
 
 def _is_own_account(partner: Partner, story: Story, at_ms: int) -> bool:
     if story.customer_id in partner.customer_ids:
         return True
     sign_up = story.sign_up
-    return sign_up is not None and sign_up.at <= at_ms and sign_up.email_sha256 in partner.email_sha256
+    return (
+        bool(partner.email_sha256)
+        and sign_up is not None
+        and sign_up.at <= at_ms
+        and sign_up.email_sha256 in partner.email_sha256
+    )
 
 
 def _credit(
-    terms: Terms, click_id: str, considered: list[Touchpoint], coupons: list[Touchpoint]
-) -> tuple[Credit, list[Touchpoint], list[Touchpoint]]:
-    """Split the credit within the winning program; returns it with the touchpoints' final verdicts."""
+    terms: Terms, event: SignUp | Order, clicks: Sequence[Click], verdicts: Sequence[str],
+    coupons: Sequence[tuple[Terms, str, str]],
+) -> tuple[Credit, list[int], bool]:  # fmt: skip
+    """Split the credit within the winning program: the credit, each click's share, and whether the coupon takes all."""
     program_id = terms.program_id
-    clicks = [index for index, each in enumerate(considered) if _stands(each, program_id)]
-    coupon = next((index for index, each in enumerate(coupons) if _stands(each, program_id)), None)
-    share_of_click: dict[int, int] = {}
-    share_of_coupon = 0
-    if coupon is not None and (terms.coupon_precedence == "coupon_first" or not clicks):
-        model = "coupon"
-        share_of_coupon = WHOLE_BPS
-    elif click_id and (named := [index for index in clicks if considered[index].click_id == click_id]):
-        model = "click_id"
-        share_of_click[named[-1]] = WHOLE_BPS
-    else:
-        model = terms.model
-        shares = split(terms.model, [considered[index].at for index in clicks], terms.half_life_ms)
-        share_of_click = {index: share for index, share in zip(clicks, shares, strict=True) if share}
-
-    considered = list(considered)
-    coupons = list(coupons)
-    for index in clicks:
-        considered[index] = _decided(considered[index], share_of_click.get(index, 0))
-    if coupon is not None:
-        coupons[coupon] = _decided(coupons[coupon], share_of_coupon)
-    credited = [considered[index] for index in sorted(share_of_click)]
-    if share_of_coupon and coupon is not None:
-        credited.append(coupons[coupon])
-    shares_of, primary = _by_partner(credited)
-    credit = Credit(
-        program_id, terms, model, shares_of, primary,
-        first_touch_at=credited[0].at,
-        last_click_at=next((each.at for each in reversed(credited) if each.kind == "click"), None),
+    candidates = [
+        index for index, click in enumerate(clicks)
+        if verdicts[index] is _CANDIDATE and click.program_id == program_id
+    ]  # fmt: skip
+    coupon_owner = next(
+        (owner for coupon_terms, owner, verdict in coupons if coupon_terms is terms and verdict is _CANDIDATE), ""
     )  # fmt: skip
-    return credit, considered, coupons
+    shares = [0] * len(clicks)
+    if coupon_owner and (terms.coupon_precedence == "coupon_first" or not candidates):
+        share = PartnerShare(coupon_owner, WHOLE_BPS, "", "")
+        return Credit(program_id, terms, "coupon", (share,), coupon_owner, event.at, None), shares, True
+
+    named = next((index for index in reversed(candidates) if clicks[index].event_id == event.click_id), None)
+    model: str = terms.model
+    if named is not None:
+        model = "click_id"
+        shares[named] = WHOLE_BPS
+    else:
+        times = [clicks[index].at for index in candidates]
+        for index, share_bps in zip(candidates, split(terms.model, times, terms.half_life_ms), strict=True):
+            shares[index] = share_bps
+    credited = [index for index in candidates if shares[index]]
+    last = clicks[credited[-1]]
+    if len(credited) == 1:
+        partner_shares: tuple[PartnerShare, ...] = (
+            PartnerShare(last.partner_id, WHOLE_BPS, last.link_id, last.event_id),
+        )
+        primary = last.partner_id
+    else:
+        partner_shares, primary = _by_partner([(clicks[index], shares[index]) for index in credited])
+    return Credit(program_id, terms, model, partner_shares, primary, clicks[credited[0]].at, last.at), shares, False
 
 
-def _stands(touchpoint: Touchpoint, program_id: str) -> bool:
-    return touchpoint.verdict == "candidate" and touchpoint.program_id == program_id
-
-
-def _decided(touchpoint: Touchpoint, share_bps: int) -> Touchpoint:
-    return touchpoint._replace(verdict="credited" if share_bps else "outranked", share_bps=share_bps)
-
-
-def _by_partner(credited: Sequence[Touchpoint]) -> tuple[tuple[PartnerShare, ...], str]:
+def _by_partner(credited: Sequence[tuple[Click, int]]) -> tuple[tuple[PartnerShare, ...], str]:
     """A partner's shares added up, ascending partner id, and the primary: the largest, ties to the latest touchpoint."""
     total: dict[str, int] = {}
-    latest: dict[str, tuple[int, Touchpoint]] = {}
-    for rank, touchpoint in enumerate(credited):
-        total[touchpoint.partner_id] = total.get(touchpoint.partner_id, 0) + touchpoint.share_bps
-        latest[touchpoint.partner_id] = (rank, touchpoint)
-    primary = max(total, key=lambda partner_id: (total[partner_id], latest[partner_id][0]))
+    latest: dict[str, int] = {}
+    for rank, (click, share_bps) in enumerate(credited):
+        total[click.partner_id] = total.get(click.partner_id, 0) + share_bps
+        latest[click.partner_id] = rank
+    primary = max(total, key=lambda partner_id: (total[partner_id], latest[partner_id]))
     shares = tuple(
-        PartnerShare(partner_id, total[partner_id], latest[partner_id][1].link_id, latest[partner_id][1].click_id)
-        for partner_id in sorted(total)
+        PartnerShare(partner_id, total[partner_id], credited[rank][0].link_id, credited[rank][0].event_id)
+        for partner_id, rank in sorted(latest.items())
     )
     return shares, primary

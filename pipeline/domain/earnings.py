@@ -128,7 +128,7 @@ class _Fold:
         if not amount_minor:
             return
         element = self.element
-        cause = (element.rank, element.customer_id, element.event_id)
+        cause = (element.at, element.event_id, element.rank, element.customer_id)
         self.result.entries.append(
             LedgerRow(
                 entry_id(self.program.id, kind, partner_id, customer_id, subject, cause),
@@ -139,11 +139,12 @@ class _Fold:
 
 
 def entry_id(
-    program_id: str, kind: str, partner_id: str, customer_id: str, subject: Sequence[str], cause: tuple[int, str, str]
+    program_id: str, kind: str, partner_id: str, customer_id: str, subject: Sequence[str], cause: Sequence[str | int]
 ) -> str:
     """An id from causes alone: 32 hex digits of SHA-256 over their JSON array.
 
-    ``subject`` is the order, or the bonus or milestone with its period; ``cause`` the event: type rank, customer, event_id.
+    ``subject`` is the order, or the bonus or milestone with its period; ``cause`` the event's position in event order. Its
+    time belongs to it: an event of which an earlier copy turns up is another cause, whose entries replace the first's.
     """
     causes = orjson.dumps([program_id, kind, partner_id, customer_id, *subject, *cause])
     return hashlib.sha256(causes).hexdigest()[:32]

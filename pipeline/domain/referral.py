@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.domain.attribution import REFUND_RANK, Conversion, Credit
+from pipeline.domain.attribution import ORDER_RANK, REFUND_RANK, Conversion, Credit
 from pipeline.domain.contribution import Contribution, CreditedOrder, Earning, Element
 from pipeline.domain.rows import ReferralRow
 from pipeline.domain.story import Order, Position, Story
@@ -77,25 +77,25 @@ def _rejection(story: Story, first: Conversion, credit: Credit) -> str:
 def _changes(story: Story, orders: Sequence[Order]) -> list[_Change]:
     """Every event that sets or changes a credited order's net amount: its own, and each refund after it that lowers it."""
     changes = []
+    customer_id = story.customer_id
     for order in orders:
-        placed = Position(order.at, order.event_id, 2, story.customer_id)
-        refunded = 0
-        net: int | None = None
-        own_and_refunds: list[tuple[Position, int]] = [(placed, 0)]
-        own_and_refunds += [
-            (Position(refund.at, refund.event_id, REFUND_RANK, story.customer_id), refund.amount_minor)
-            for refund in story.refunds_of(order.order_id)
-        ]
-        for position, amount in sorted(own_and_refunds):
-            refunded += amount
-            after = max(order.amount_minor - refunded, 0)
-            if position == placed:
-                changes.append(_Change(position, order, 0, after))
-                net = after
-            elif net is not None and after != net:
-                changes.append(_Change(position, order, net, after))
-                net = after
-    changes.sort(key=lambda change: change.position)
+        placed = Position(order.at, order.event_id, ORDER_RANK, customer_id)
+        net = order.amount_minor
+        later = []
+        for refund in story.refunds:
+            if refund.order_id == order.order_id:
+                refunded = Position(refund.at, refund.event_id, REFUND_RANK, customer_id)
+                if refunded < placed:
+                    net -= refund.amount_minor  # a refund dated before its order counts from the order on
+                else:
+                    later.append((refunded, refund.amount_minor))
+        changes.append(_Change(placed, order, 0, max(net, 0)))
+        for refunded, amount in later:  # in event order, as the story's refunds are
+            before, net = max(net, 0), net - amount
+            if max(net, 0) != before:
+                changes.append(_Change(refunded, order, before, max(net, 0)))
+    if len(changes) > 1:
+        changes.sort()
     return changes
 
 

@@ -7,8 +7,6 @@ Facts only ever grow in number. Where copies of an event differed, the one that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 
@@ -64,54 +62,43 @@ class Refund(NamedTuple):
     amount_minor: int
 
 
-@dataclass(frozen=True)
 class Story:
-    """All facts known of one customer in one brand, each list in event order.
+    """All facts known of one customer in one brand, in event order. Immutable by convention: nothing changes it.
 
-    ``orders`` holds every distinct order event, those that turn out to be duplicates included.
+    ``sign_up`` is the customer's first. Of ``orders`` with one order_id the smallest by (occurred_at, event_id) is among
+    ``accepted_orders``, the others are ``duplicate_orders`` and take no part in anything. ``bound_since`` gives the time
+    from which a visitor belongs to the customer.
     """
 
-    brand_id: str
-    customer_id: str
-    sign_ups: Sequence[SignUp] = ()
-    orders: Sequence[Order] = ()
-    refunds: Sequence[Refund] = ()
-    clicks: Sequence[Click] = ()
+    __slots__ = (
+        "accepted_orders", "bound_since", "brand_id", "clicks", "customer_id", "duplicate_orders", "refunds", "sign_up",
+        "sign_ups",
+    )  # fmt: skip
 
-    @cached_property
-    def sign_up(self) -> SignUp | None:
-        """The customer's sign-up: its first in the brand."""
-        return self.sign_ups[0] if self.sign_ups else None
-
-    @cached_property
-    def accepted_orders(self) -> tuple[Order, ...]:
-        """Of the orders with one order_id the smallest by (occurred_at, event_id), in event order."""
-        first: dict[str, Order] = {}
-        for order in self.orders:
-            first.setdefault(order.order_id, order)
-        return tuple(first.values())
-
-    @cached_property
-    def duplicate_orders(self) -> tuple[Order, ...]:
-        """The order events that repeat an order_id; each is a dead letter and takes no part in anything."""
-        accepted = {order.event_id for order in self.accepted_orders}
-        return tuple(order for order in self.orders if order.event_id not in accepted)
-
-    @cached_property
-    def bound_since(self) -> dict[str, int]:
-        """Visitor id to the time from which it belongs to the customer."""
-        bound: dict[str, int] = {}
+    def __init__(
+        self, brand_id: str, customer_id: str, sign_ups: Sequence[SignUp] = (), orders: Sequence[Order] = (),
+        refunds: Sequence[Refund] = (), clicks: Sequence[Click] = (),
+    ) -> None:  # fmt: skip
+        self.brand_id = brand_id
+        self.customer_id = customer_id
+        self.sign_ups = sorted(sign_ups)
+        self.refunds = sorted(refunds)
+        self.clicks = sorted(clicks)
+        self.sign_up = self.sign_ups[0] if sign_ups else None
+        self.accepted_orders: list[Order] = []
+        self.duplicate_orders: list[Order] = []
+        seen: set[str] = set()
+        for order in sorted(orders):
+            (self.duplicate_orders if order.order_id in seen else self.accepted_orders).append(order)
+            seen.add(order.order_id)
+        self.bound_since: dict[str, int] = {}
         for event in (*self.sign_ups, *self.accepted_orders):
-            if event.visitor_id and event.at < bound.get(event.visitor_id, event.at + 1):
-                bound[event.visitor_id] = event.at
-        return bound
+            visitor_id, at = event.visitor_id, event.at
+            if visitor_id and at < self.bound_since.get(visitor_id, at + 1):
+                self.bound_since[visitor_id] = at
 
     def touchpoints_at(self, at_ms: int) -> list[Click]:
         """The clicks dated no later than ``at_ms`` of the visitors bound by an event dated no later, in event order."""
         bound = self.bound_since
         never = at_ms + 1
         return [click for click in self.clicks if click.at <= at_ms and bound.get(click.visitor_id, never) <= at_ms]
-
-    def refunds_of(self, order_id: str) -> list[Refund]:
-        """The refunds of one order, in event order."""
-        return [refund for refund in self.refunds if refund.order_id == order_id]

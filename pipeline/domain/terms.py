@@ -198,3 +198,42 @@ class Catalogue:
     def currency_of(self) -> Mapping[str, str]:
         """Brand id to the one currency of all its programs."""
         return {brand: programs[0].currency for brand, programs in self.by_brand.items()}
+
+    def brand_at(self, brand_id: str, at_ms: int) -> BrandTerms:
+        """The terms of all the brand's programs in force at ``at_ms``."""
+        starts, views = self._brand_lines.get(brand_id, _NOWHERE)
+        return views[bisect_right(starts, at_ms)]
+
+    @cached_property
+    def _brand_lines(self) -> Mapping[str, tuple[list[int], list[BrandTerms]]]:
+        """Brand id to the times at which a version comes into force, and the terms before the first and from each on."""
+        lines = {}
+        for brand_id, programs in self.by_brand.items():
+            starts = sorted({version.effective_from_ms for program in programs for version in program.versions})
+            views = [_NO_TERMS, *(BrandTerms.at(programs, start) for start in starts)]
+            lines[brand_id] = (starts, views)
+        return lines
+
+
+@dataclass(frozen=True, slots=True)
+class BrandTerms:
+    """One brand's terms at one time: what every conversion dated then is judged by."""
+
+    in_force: Mapping[str, Terms]  # by program id, ascending; programs without a version in force are absent
+    contending: Mapping[str, frozenset[str]]  # "sign_up" and "order" to the programs that credit such conversions
+    longest_click_window_ms: int
+
+    @classmethod
+    def at(cls, programs: Iterable[Program], at_ms: int) -> BrandTerms:
+        """The terms of ``programs``, which are in ascending order of id, at ``at_ms``."""
+        in_force = {each.id: terms for each in programs if (terms := each.in_force_at(at_ms)) is not None}
+        contending = {
+            credit: frozenset(terms.program_id for terms in in_force.values() if terms.credit == credit)
+            for credit in ("sign_up", "order")
+        }
+        longest = max((terms.click_window_ms for terms in in_force.values()), default=0)
+        return cls(in_force, contending, longest)
+
+
+_NO_TERMS = BrandTerms({}, {"sign_up": frozenset(), "order": frozenset()}, 0)
+_NOWHERE: tuple[list[int], list[BrandTerms]] = ([], [_NO_TERMS])

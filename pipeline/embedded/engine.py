@@ -132,9 +132,11 @@ class Engine:
     def settle(self, on_progress: Callable[[str, int], None] = lambda what, done: None) -> None:
         """Derive everything that the facts taken so far imply, and send it. ``on_progress`` hears of each batch."""
         for customers in self._dirty():
-            self._bind(customers)
+            facts = self._credit.load(customers)
             batch = WriteBatch()
-            derived = self._credit.derive(customers, batch)
+            bindings = [binding for each in facts for binding in each.bindings()]
+            self._credit.add_clicks_to(facts, self._identity.bind(bindings, batch), batch)
+            derived = self._credit.derive(facts, batch)
             self._store.write(batch)
             self._send(derived.rows)
             batch = WriteBatch()
@@ -148,15 +150,10 @@ class Engine:
             on_progress("entries", len(settled.rows))
 
     def _dirty(self) -> Iterator[list[bytes]]:
-        while customers := self._credit.dirty_customers(CUSTOMERS_AT_ONCE):
+        after = b""
+        while customers := self._credit.dirty_customers(CUSTOMERS_AT_ONCE, after):
             yield customers
-
-    def _bind(self, customers: Sequence[bytes]) -> None:
-        """Have IDENTITY forward the clicks of visitors that these customers own since this run."""
-        batch = WriteBatch()
-        forwarded = self._identity.bind(self._credit.bindings_of(customers), batch)
-        self._credit.add_clicks(forwarded, batch)
-        self._store.write(batch)
+            after = customers[-1]
 
     def _send(self, rows: Rows) -> None:
         for table, found in rows.tables.items():

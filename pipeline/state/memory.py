@@ -36,6 +36,11 @@ class MemoryStore:
             found.append((key, values[key]))
         return iter(found)
 
+    def scan_each(self, table: str, prefixes: Sequence[bytes]) -> Iterator[list[tuple[bytes, bytes]]]:
+        """For each prefix what :meth:`scan` gives."""
+        for prefix in prefixes:
+            yield list(self.scan(table, prefix))
+
     def write(self, batch: WriteBatch) -> None:
         """Apply the batch."""
         for table, deletes in batch.deletes.items():

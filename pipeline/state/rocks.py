@@ -62,6 +62,23 @@ class RocksStore:
             yield key, iterator.value()
             iterator.next()
 
+    def scan_each(self, table: str, prefixes: Sequence[bytes]) -> Iterator[list[tuple[bytes, bytes]]]:
+        """For each prefix what :meth:`scan` gives, with one iterator for all."""
+        iterator = self._tables[table].iter()
+        seek, valid, get_key, get_value, step = (
+            iterator.seek, iterator.valid, iterator.key, iterator.value, iterator.next
+        )  # fmt: skip
+        for prefix in prefixes:
+            found = []
+            seek(prefix)
+            while valid():
+                key = get_key()
+                if not key.startswith(prefix):
+                    break
+                found.append((key, get_value()))
+                step()
+            yield found
+
     def write(self, batch: WriteBatch) -> None:
         """Apply the batch atomically."""
         rocks = RocksBatch(raw_mode=True)

@@ -63,6 +63,9 @@ class Store(Protocol):
         Writes made while the iterator is in use may or may not be seen by it.
         """
 
+    def scan_each(self, table: str, prefixes: Sequence[bytes]) -> Iterator[list[tuple[bytes, bytes]]]:
+        """For each prefix in turn what :meth:`scan` would give; fastest if the prefixes ascend. No write meanwhile."""
+
     def write(self, batch: WriteBatch) -> None:
         """Apply the batch atomically; when it returns, it survives the end of the process."""
 

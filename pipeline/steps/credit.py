@@ -20,15 +20,16 @@ from pipeline.domain.explanation import explain
 from pipeline.domain.referral import refer
 from pipeline.domain.rows import AttributionRow, ReferralRow
 from pipeline.domain.story import Click, Order, Refund, SignUp, Story
-from pipeline.domain.terms import Catalogue, Program
+from pipeline.domain.terms import Catalogue
 from pipeline.state.keys import part, text
 from pipeline.state.store import Store, WriteBatch
-from pipeline.steps.facts import VALUE_FIELDS, decode, fact_values, key_columns, resolve
+from pipeline.steps.facts import decode, fact_values, key_columns, resolve
 from pipeline.steps.identity import Binding, ForwardedClick
 from pipeline.steps.rows import Rows
 
 KIND = {"sign_up": "s", "order": "o", "refund": "r"}
-_CLICK, _SIGN_UP, _ORDER, _REFUND, _COPY = b"c", b"s", b"o", b"r", b"p"
+_CLICK, _SIGN_UP, _ORDER, _REFUND = b"csor"
+# A fifth kind, "p", holds where an order event was first read.
 
 EPOCH_SHIFT = 40
 """A version's upper bits count changes of the terms, its lower 40 the facts known."""
@@ -40,6 +41,60 @@ class Emitted(msgspec.Struct, array_like=True):
     attributions: list[tuple[str, str, str]] = []  # conversion_type, conversion_id, partner_id
     programs: list[str] = []
     duplicates: list[str] = []  # event ids of orders that were dead letters
+
+
+class CustomerFacts:
+    """Everything that state knows of one customer in one brand, decoded."""
+
+    __slots__ = ("clicks", "key", "orders", "refunds", "sign_ups")
+
+    def __init__(self, key: bytes, found: Iterable[tuple[bytes, bytes]]) -> None:
+        self.key = key
+        self.clicks: dict[bytes, list[Any]] = {}  # by visitor and event, as keys hold them
+        self.sign_ups: list[tuple[str, list[Any]]] = []  # event_id and value
+        self.orders: list[tuple[str, list[Any]]] = []
+        self.refunds: list[tuple[str, list[Any]]] = []
+        start = len(key) + 1
+        for fact_key, value in found:
+            kind, tail = fact_key[start], fact_key[start + 2 :]
+            if kind == _CLICK:
+                self.clicks[tail] = decode(value)
+            elif kind == _SIGN_UP:
+                self.sign_ups.append((text(tail), decode(value)))
+            elif kind == _ORDER:
+                self.orders.append((text(tail), decode(value)))
+            elif kind == _REFUND:
+                self.refunds.append((text(tail), decode(value)))
+
+    def bindings(self) -> Iterator[Binding]:
+        """Every binding that the customer's sign-ups and orders make."""
+        brand, customer = self.key.split(b"\x00")
+        for _, fields in self.sign_ups:
+            if fields[2]:
+                yield Binding(brand, part(fields[2]), customer)
+        for _, fields in self.orders:
+            if fields[5]:
+                yield Binding(brand, part(fields[5]), customer)
+
+    def story(self) -> tuple[Story, int]:
+        """The story, and the number of facts (each counted as often as its content was replaced)."""
+        known = 0
+        clicks, sign_ups, orders, refunds = [], [], [], []
+        for tail, fields in self.clicks.items():
+            visitor, event = tail.split(b"\x00")
+            known += fields[0]
+            clicks.append(Click(fields[1], text(event), text(visitor), fields[2], fields[3], fields[4] or ""))
+        for event_id, (edition, at, visitor_id, click_id, coupon, email, *_) in self.sign_ups:
+            known += edition
+            sign_ups.append(SignUp(at, event_id, visitor_id or "", click_id or "", coupon or "", email or ""))
+        for event_id, (edition, at, order_id, amount, _, visitor_id, click_id, coupon, *_) in self.orders:
+            known += edition
+            orders.append(Order(at, event_id, order_id, amount, visitor_id or "", click_id or "", coupon or ""))
+        for event_id, (edition, at, order_id, amount, *_) in self.refunds:
+            known += edition
+            refunds.append(Refund(at, event_id, order_id, amount))
+        brand, customer = self.key.split(b"\x00")
+        return Story(text(brand), text(customer), sign_ups, orders, refunds, clicks), known
 
 
 @dataclass(slots=True)
@@ -112,10 +167,10 @@ class CreditStep:
                 facts[key] = fact
                 dirty[customer_key] = b""
 
-    def dirty_customers(self, most: int) -> list[bytes]:
-        """Up to ``most`` customers with facts that no emitted outcome has seen, ascending by key."""
+    def dirty_customers(self, most: int, after: bytes = b"") -> list[bytes]:
+        """Up to ``most`` customers with facts that no emitted outcome has seen, ascending by key, beyond ``after``."""
         found = []
-        for key, _ in self._store.scan("dirty", b""):
+        for key, _ in self._store.scan("dirty", b"", after + b"\x00"):
             found.append(key)
             if len(found) >= most:
                 break
@@ -131,47 +186,58 @@ class CreditStep:
                 last = current
                 yield current
 
-    def bindings_of(self, customers: Iterable[bytes]) -> Iterator[Binding]:
-        """Every binding that the customers' sign-ups and orders make."""
-        fields = {_SIGN_UP: _index("sign_up", "visitor_id"), _ORDER: _index("order", "visitor_id")}
-        for customer_key in customers:
-            brand, customer = customer_key.split(b"\x00")
-            for kind, field_index in fields.items():
-                for _, fact in self._store.scan("facts", b"%b\x00%b\x00" % (customer_key, kind)):
-                    visitor = decode(fact)[field_index]
-                    if visitor:
-                        yield Binding(brand, part(visitor), customer)
+    def load(self, customers: Sequence[bytes]) -> list[CustomerFacts]:
+        """All facts of the customers, whose keys ascend."""
+        prefixes = [customer_key + b"\x00" for customer_key in customers]
+        return [
+            CustomerFacts(customer_key, found)
+            for customer_key, found in zip(customers, self._store.scan_each("facts", prefixes), strict=True)
+        ]
 
-    def decide(self, customer_key: bytes) -> Decision:
+    def add_clicks_to(self, loaded: Sequence[CustomerFacts], clicks: Iterable[ForwardedClick], batch: WriteBatch) -> None:
+        """Like :meth:`add_clicks`, for clicks of customers that are loaded: they see them at once."""
+        by_customer = {each.key: each for each in loaded}
+        facts = batch.table("facts")
+        for brand, customer, visitor, event, value in clicks:
+            customer_key = brand + b"\x00" + customer
+            tail = visitor + b"\x00" + event
+            known = by_customer[customer_key].clicks
+            fact = decode(value)
+            if tail not in known or known[tail][0] < fact[0]:
+                known[tail] = fact
+                facts[b"%b\x00c\x00%b" % (customer_key, tail)] = value
+
+    def decide(self, facts: CustomerFacts) -> Decision:
         """Everything that one customer's facts come to; a pure function of them and the terms."""
-        brand_part, customer_part = customer_key.split(b"\x00")
-        story, facts = self._story(text(brand_part), text(customer_part), customer_key + b"\x00")
-        programs = self._catalogue.by_brand.get(story.brand_id, ())
-        version = self._epoch | facts
-        conversions = conversions_of(story, programs)
+        story, known = facts.story()
+        version = self._epoch | known
+        conversions = conversions_of(story, self._catalogue)
+        won: dict[str, list[Conversion]] = {}
+        for conversion in conversions:
+            if conversion.credit is not None:
+                won.setdefault(conversion.credit.program_id, []).append(conversion)
         referrals, contributions = [], []
-        for program in programs:
-            won = [each for each in conversions if each.credit is not None and each.credit.program_id == program.id]
-            if won:
-                row, contribution = refer(story, program, won, version)
-                referrals.append(row)
-                contributions.append(contribution)
+        for program_id in sorted(won):
+            row, contribution = refer(story, self._catalogue.programs[program_id], won[program_id], version)
+            referrals.append(row)
+            contributions.append(contribution)
         return Decision(story, version, conversions, referrals, contributions)
 
-    def derive(self, customers: Sequence[bytes], batch: WriteBatch) -> Derived:
+    def derive(self, loaded: Sequence[CustomerFacts], batch: WriteBatch) -> Derived:
         """Decide the customers afresh and give all rows and contributions; what was emitted elsewhere is withdrawn.
 
         The batch then holds the destinations; it must be written before the rows are sent, and the customers' dirty marks
         taken away (:meth:`settled`) only once the rows are acknowledged.
         """
         derived = Derived()
-        for customer_key, old in zip(customers, self._store.get_many("emitted", customers), strict=True):
-            emitted = _EMITTED.decode(old) if old is not None else Emitted([], [], [])
-            decision = self.decide(customer_key)
-            self._emit(customer_key, decision, emitted, derived)
-            value = _ENCODE(emitted)
+        destinations = batch.table("emitted")
+        stored = self._store.get_many("emitted", [each.key for each in loaded])
+        for facts, old in zip(loaded, stored, strict=True):
+            emitted = _decode_emitted(old) if old is not None else Emitted([], [], [])
+            self._emit(facts, self.decide(facts), emitted, derived)
+            value = _encode(emitted)
             if value != old:
-                batch.put("emitted", customer_key, value)
+                destinations[facts.key] = value
         return derived
 
     def settled(self, customers: Iterable[bytes], batch: WriteBatch) -> None:
@@ -179,34 +245,7 @@ class CreditStep:
         for customer_key in customers:
             batch.delete("dirty", customer_key)
 
-    def _story(self, brand_id: str, customer_id: str, prefix: bytes) -> tuple[Story, int]:
-        """The customer's story, and the number of its facts (each counted as often as its content was replaced)."""
-        sign_ups, orders, refunds, clicks = [], [], [], []
-        known = 0
-        start = len(prefix)
-        for key, value in self._store.scan("facts", prefix):
-            kind = key[start : start + 1]
-            if kind == _COPY:
-                continue
-            fact = decode(value)
-            known += fact[0]
-            tail = key[start + 2 :]
-            if kind == _CLICK:
-                visitor, event = tail.split(b"\x00")
-                clicks.append(Click(fact[1], text(event), text(visitor), fact[2], fact[3], fact[4] or ""))
-            elif kind == _SIGN_UP:
-                _, at, visitor_id, click_id, coupon, email = fact[:6]
-                sign_ups.append(SignUp(at, text(tail), visitor_id or "", click_id or "", coupon or "", email or ""))
-            elif kind == _ORDER:
-                _, at, order_id, amount, _, visitor_id, click_id, coupon = fact[:8]
-                orders.append(Order(at, text(tail), order_id, amount, visitor_id or "", click_id or "", coupon or ""))
-            else:
-                refunds.append(Refund(fact[1], text(tail), fact[2], fact[3]))
-        for facts in (sign_ups, orders, refunds, clicks):
-            facts.sort()
-        return Story(brand_id, customer_id, sign_ups, orders, refunds, clicks), known
-
-    def _emit(self, customer_key: bytes, decision: Decision, emitted: Emitted, derived: Derived) -> None:
+    def _emit(self, facts: CustomerFacts, decision: Decision, emitted: Emitted, derived: Derived) -> None:
         rows, version, story = derived.rows, decision.version, decision.story
         destinations = set()
         for conversion in decision.conversions:
@@ -231,34 +270,30 @@ class CreditStep:
                 rows.add("referrals", gone_referral, version, deleted=True)
                 derived.contributions.append(Contribution(program_id, story.customer_id, version, ()))
         emitted.programs = sorted(programs.union(emitted.programs))
-        self._emit_facts(customer_key, decision, emitted, rows)
+        self._emit_facts(facts, decision, emitted, rows)
 
-    def _emit_facts(self, customer_key: bytes, decision: Decision, emitted: Emitted, rows: Rows) -> None:
+    def _emit_facts(self, facts: CustomerFacts, decision: Decision, emitted: Emitted, rows: Rows) -> None:
         """The customer's events as rows, and the duplicates among its orders as dead letters."""
         story, version = decision.story, decision.version
-        duplicates = {order.event_id for order in story.duplicate_orders}
-        accepted = {order.order_id for order in story.accepted_orders}
         ids = (story.brand_id, story.customer_id)
-        start = len(customer_key) + 1
-        for key, value in self._store.scan("facts", customer_key + b"\x00", customer_key + b"\x00o"):
-            kind, event_part = key[start : start + 1], key[start + 2 :]
-            if kind == _COPY:
-                continue
-            event_id = text(event_part)
-            fields: list[Any] = decode(value)[1:]
-            if kind == _SIGN_UP:
-                rows.add("sign_ups", (event_id, *ids, *fields), version)
-            elif kind == _ORDER:
-                rows.add("orders", (event_id, *ids, *fields), version, deleted=event_id in duplicates)
-            else:
-                rows.add("refunds", (event_id, *ids, *fields, int(fields[1] in accepted)), version)
-        for event_id in sorted(duplicates.union(emitted.duplicates)):
-            copy = self._store.get("facts", b"%b\x00p\x00%b" % (customer_key, part(event_id)))
+        for event_id, fields in facts.sign_ups:
+            rows.add("sign_ups", (event_id, *ids, *fields[1:]), version)
+        duplicates = {order.event_id for order in story.duplicate_orders}
+        for event_id, fields in facts.orders:
+            rows.add("orders", (event_id, *ids, *fields[1:]), version, deleted=event_id in duplicates)
+        if facts.refunds:
+            accepted = {order.order_id for order in story.accepted_orders}
+            for event_id, fields in facts.refunds:
+                rows.add("refunds", (event_id, *ids, *fields[1:], int(fields[2] in accepted)), version)
+        if not duplicates and not emitted.duplicates:
+            return
+        emitted.duplicates = sorted(duplicates.union(emitted.duplicates))
+        for event_id in emitted.duplicates:
+            copy = self._store.get("facts", b"%b\x00p\x00%b" % (facts.key, part(event_id)))
             if copy is not None:
                 source, position, raw = msgspec.msgpack.decode(copy)
                 dead = (source, position, "duplicate_order", raw)
                 rows.add("dead_letters", dead, version, deleted=event_id not in duplicates)
-        emitted.duplicates = sorted(duplicates.union(emitted.duplicates))
 
 
 def attribution_rows(story: Story, conversion: Conversion) -> list[AttributionRow]:
@@ -285,9 +320,5 @@ def attribution_rows(story: Story, conversion: Conversion) -> list[AttributionRo
 
 
 
-def _index(event_type: str, name: str) -> int:
-    return VALUE_FIELDS[event_type].index(name) + 1
-
-
-_EMITTED = msgspec.msgpack.Decoder(Emitted)
-_ENCODE = msgspec.msgpack.Encoder().encode
+_decode_emitted = msgspec.msgpack.Decoder(Emitted).decode
+_encode = msgspec.msgpack.Encoder().encode

@@ -77,17 +77,15 @@ class IdentityStep:
         """Take bindings; those that are new forward every click known of their visitor."""
         wanted = {b"\x00".join(binding): binding for binding in sorted(set(bindings))}
         keys = list(wanted)
+        known = self._store.get_many("bindings", keys)
+        new = [wanted[key] for key, value in zip(keys, known, strict=True) if value is None]
+        batch.table("bindings").update((b"\x00".join(binding), b"") for binding in new)
+        prefixes = [b"%b\x00%b\x00" % (brand, visitor) for brand, visitor, _ in new]
+        self._bound.update(prefix[:-1] for prefix in prefixes)
         forwarded = []
-        for key, known in zip(keys, self._store.get_many("bindings", keys), strict=True):
-            if known is not None:
-                continue
-            batch.put("bindings", key, b"")
-            brand, visitor, customer = wanted[key]
-            brand_visitor = brand + b"\x00" + visitor
-            self._bound.add(brand_visitor)
-            prefix = brand_visitor + b"\x00"
-            for click_key, fact in self._store.scan("clicks", prefix):
-                forwarded.append(ForwardedClick(brand, customer, visitor, click_key[len(prefix) :], fact))
+        for (brand, visitor, customer), clicks in zip(new, self._store.scan_each("clicks", prefixes), strict=True):
+            start = len(brand) + len(visitor) + 2
+            forwarded += [ForwardedClick(brand, customer, visitor, key[start:], fact) for key, fact in clicks]
         return forwarded
 
     def _customers_of(self, brand_visitor: bytes) -> Sequence[bytes]:

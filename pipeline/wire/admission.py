@@ -59,10 +59,10 @@ class DeadLetter:
 class Admitted:
     """One chunk of a source, after admission; ``records`` is always the admitted events plus the dead letters.
 
-    ``events`` holds non-empty tables by event type: the type's fields in the contract's order (``pa.string()``,
+    ``events`` holds non-empty tables by type: its fields in the contract's order (``pa.string()``, but
     ``occurred_at`` and ``amount_minor`` ``pa.int64()``; absent is null), then ``position`` (uint64), and for orders
-    ``raw`` (binary). Every column is one contiguous chunk. ``bytes_read`` is this chunk's share of the source's size, as
-    stored: over all chunks it adds up to :attr:`~pipeline.wire.files.Source.size_bytes`.
+    ``raw`` (binary). Every column is one contiguous chunk. ``bytes_read`` is this chunk's share of the source's size,
+    as stored: over all chunks it adds up to :attr:`~pipeline.wire.files.Source.size_bytes`.
     """
 
     events: dict[str, pa.Table]
@@ -144,8 +144,8 @@ class Admission:
 
         refused = np.flatnonzero(code).tolist()
         dead = [
-            DeadLetter(source, int(candidates.positions[row]), REASONS[code[row] - 1], candidates.raw_of(row))
-            for row in refused
+            DeadLetter(source, int(candidates.positions[row]), REASONS[code[row] - 1], raw)
+            for row, raw in zip(refused, candidates.raw_of(refused) if refused else (), strict=True)
         ]
         return _table(event_type, columns, candidates, code == 0 if refused else None), dead
 
@@ -233,7 +233,7 @@ def _table(event_type: EventType, columns: Mapping[str, Column], candidates: Can
     arrays = [*columns.values(), pa.array(candidates.positions)]
     if event_type.name == "order":
         rows = range(len(candidates)) if keep is None else np.flatnonzero(keep).tolist()
-        raw = pa.array([candidates.raw_of(row) for row in rows], pa.binary())
+        raw = pa.array(candidates.raw_of(rows), pa.binary())
         if keep is not None:
             arrays = [array.filter(pa.array(keep)) for array in arrays]
         return pa.Table.from_arrays([*arrays, raw], schema=_TABLE_SCHEMAS["order"])

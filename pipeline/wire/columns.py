@@ -7,6 +7,7 @@ value that does not fit becomes null and marks its row; ranges and the rest are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -19,7 +20,9 @@ from pipeline.domain.events import EVENT_TYPES, Field, rfc3339_ms
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Column: TypeAlias = "pa.Array[Any]"
+RawOf: TypeAlias = Callable[[Sequence[int]], list[bytes]]
 
+_DIGITS: Final = re.compile(rb"0|[1-9][0-9]{0,18}")
 _NONE: Final = type(None)
 _TEXT: Final = frozenset((str, _NONE))
 _INTEGER: Final = frozenset((int, _NONE))
@@ -30,14 +33,14 @@ class Candidates:
     """Records of one known type, before admission.
 
     ``columns`` holds the known fields that were there, ``ill_typed`` marks rows with a value of a wrong type (None: no
-    row). ``raw_of`` gives a row's bytes and may be slow: it is called for rows that are refused, and for orders.
+    row). ``raw_of`` gives the bytes of some rows; it is asked for those that are refused, and for orders.
     """
 
     event_type: str
     columns: Mapping[str, Column]
     ill_typed: Mask | None
     positions: npt.NDArray[np.uint64]
-    raw_of: Callable[[int], bytes]
+    raw_of: RawOf
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -47,7 +50,7 @@ def from_records(
     event_type: str,
     records: Sequence[Mapping[str, Any]],
     positions: npt.NDArray[np.uint64],
-    raw_of: Callable[[int], bytes],
+    raw_of: RawOf,
     *,
     text_times: bool,
 ) -> Candidates:
@@ -124,3 +127,30 @@ def _json_time_column(values: list[Any], ill_typed: Mask) -> Column:
                     ill_typed[row] = True
                 values[row] = at_ms
     return integer_column(values, ill_typed)
+
+
+def utf8_column(values: list[bytes], ill_typed: Mask) -> Column:
+    """A string column of bytes that should be UTF-8; what is not is marked."""
+    try:
+        return pa.array(values, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return text_column([value.decode(errors="surrogateescape") for value in values], ill_typed)
+
+
+def digit_column(values: list[bytes], ill_typed: Mask, *, text_times: bool) -> Column:
+    """An int64 column of text as CSV has it: digits without sign or leading zero; "" is null, anything else marked.
+
+    ``text_times``: RFC 3339 text is read as milliseconds.
+    """
+    kept: list[int | None] = []
+    for row, value in enumerate(values):
+        number: int | None = None
+        if _DIGITS.fullmatch(value):
+            number = int(value)
+        elif value and text_times:
+            number = rfc3339_ms(value.decode(errors="replace"))
+        if number is None or number >= 2**63:
+            number = None
+            ill_typed[row] |= value != b""
+        kept.append(number)
+    return pa.array(kept, pa.int64())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -29,7 +29,6 @@ _PART_BYTES: Final = 4 * 2**20
 _MAX_LINES_AHEAD_BYTES: Final = 2**16
 
 Defect = Literal["", "too_long", "cut"]
-Flaw = Literal["unclosed", "malformed"]
 
 
 def check_csv(stream: ByteStream) -> None:
@@ -67,7 +66,7 @@ class _Lines:
         return self._waiting.popleft()
 
     def ahead(self, index: int) -> bytes | None:
-        """The line ``index`` places after the next one, left where it is; None past the end or where one has a defect."""
+        """The line ``index`` places after the next one, left there; None past the end or where one has a defect."""
         while index >= len(self._waiting):
             if not self._fill():
                 return None
@@ -97,8 +96,8 @@ def _header(stream: ByteStream, lines: _Lines) -> _Header:
         line, defect = lines.take()
         if not line.strip(_BLANK) and not defect:
             continue
-        cells = "malformed" if defect else split_record(line.removesuffix(b"\r"))
-        if isinstance(cells, str):
+        cells = [] if defect else split_record(line.removesuffix(b"\r"))
+        if not cells:
             raise InputError(f"{problem}; its first line is damaged.")
         names = [cell.strip().decode(errors="replace") for cell in cells]
         if "type" not in names:
@@ -111,8 +110,8 @@ def _header(stream: ByteStream, lines: _Lines) -> _Header:
     raise InputError(f"{problem}; it is empty.")
 
 
-def split_record(text: bytes) -> list[bytes] | Flaw:
-    """The fields of one record without its line end; "unclosed" if it ends within quotes.
+def split_record(text: bytes) -> list[bytes] | None:
+    """The fields of one record without its line end; none if it is malformed; None if it ends within quotes.
 
     A quote inside an unquoted field is text; so says no standard, but so write many programs.
     """
@@ -122,7 +121,7 @@ def split_record(text: bytes) -> list[bytes] | Flaw:
         if text[at : at + 1] == b'"':
             match = _QUOTED.match(text, at)
             if match is None or text[match.end() : match.end() + 1] == b'"':
-                return "unclosed"
+                return None
             end = match.end()
             fields.append(match[1].replace(b'""', b'"'))
         else:
@@ -132,7 +131,7 @@ def split_record(text: bytes) -> list[bytes] | Flaw:
         if end == len(text):
             return fields
         if text[end : end + 1] != b",":
-            return "malformed"
+            return []
         at = end + 1
 
 
@@ -160,18 +159,16 @@ class _Part:
         """Read one record, or skip one blank line."""
         line, defect = lines.take()
         number = lines.number
-        self.size += len(line)
-        fields: Sequence[bytes] | Flaw
         if defect:
-            fields = "malformed"
+            fields: list[bytes] = []
         elif b'"' in line:
             fields, line = self._quoted(line, lines)
         else:
             line = line.removesuffix(b"\r")
             fields = line.split(b",")
         rows = self._rows.get(fields[self._header.type_at]) if len(fields) == self._header.width else None
-        if rows is not None and not isinstance(fields, str):
-            rows.fields.append(fields)  # type: ignore[arg-type]
+        if rows is not None:
+            rows.fields.append(fields)
             rows.numbers.append(number)
             rows.raw.append(line)
         elif line.strip(_BLANK) or defect:
@@ -179,3 +176,46 @@ class _Part:
         else:
             return
         self.records += 1
+        self.size += len(line)
+
+    def _quoted(self, line: bytes, lines: _Lines) -> tuple[list[bytes], bytes]:
+        """The fields and text of a record with quotes that begins with ``line``; takes the lines it goes on for."""
+        text = line
+        ahead = 0
+        fields = split_record(text.removesuffix(b"\r"))
+        while fields is None:
+            more: list[bytes] = []
+            while not more or b'"' not in more[-1]:
+                following = lines.ahead(ahead)
+                if following is None or len(text) - len(line) + len(following) > _MAX_LINES_AHEAD_BYTES:
+                    return [], line.removesuffix(b"\r")
+                more.append(following)
+                ahead += 1
+            text = b"\n".join((text, *more))
+            fields = split_record(text.removesuffix(b"\r"))
+        if ahead and len(fields) != self._header.width:
+            return [], line.removesuffix(b"\r")
+        for _ in range(ahead):
+            lines.take()
+        return fields, text.removesuffix(b"\r")
+
+    def judged(self, admission: Admission, bytes_read: int) -> Admitted:
+        """All records so far, judged."""
+        candidates = [self._candidates(name.decode(), rows) for name, rows in self._rows.items()]
+        events, dead = judged(admission, candidates, self._malformed, self._source)
+        return Admitted(events, dead, self._source, self.records, bytes_read)
+
+    def _candidates(self, event_type: str, rows: _Rows) -> Candidates:
+        ill_typed = np.zeros(len(rows.numbers), dtype=np.bool_)
+        columns: dict[str, Column] = {}
+        for each in EVENT_TYPES[event_type].fields:
+            index = self._header.field_at.get(each.name)
+            if index is None:
+                continue
+            values = [fields[index] for fields in rows.fields]
+            if each.is_text:
+                columns[each.name] = utf8_column(values, ill_typed)
+            else:
+                columns[each.name] = digit_column(values, ill_typed, text_times=each.kind == "time")
+        positions = np.array(rows.numbers, dtype=np.uint64)
+        return Candidates(event_type, columns, ill_typed, positions, lambda wanted: [rows.raw[row] for row in wanted])

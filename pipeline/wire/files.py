@@ -18,7 +18,7 @@ from pipeline.wire.avro_files import check_avro, read_avro
 from pipeline.wire.csv_files import check_csv, read_csv
 from pipeline.wire.jsonl import read_jsonl
 from pipeline.wire.parquet_files import check_parquet, read_parquet
-from pipeline.wire.streams import MAGIC, ByteStream, Compression, InputError
+from pipeline.wire.streams import ByteStream, Compression, InputError
 
 __all__ = ["InputError", "Kind", "Source", "kind_of", "open_sources"]
 
@@ -73,7 +73,7 @@ class Source:
         if self.path is None:
             return
         stream = ByteStream(self.path, self.name, self.compression)
-        stream.check(MAGIC.get(self.compression, b""))
+        stream.check()
         match self.kind:
             case "csv":
                 check_csv(stream)
@@ -99,11 +99,11 @@ def open_sources(paths: Sequence[str]) -> list[Source]:
 
 def kind_of(name: str) -> tuple[Kind, Compression] | None:
     """Kind and compression by a file name's suffixes, upper or lower case; None if there is none known."""
-    stem, suffix = os.path.splitext(name.lower())
-    compression = _COMPRESSIONS.get(suffix, "")
+    suffixes = [suffix.lower() for suffix in Path(name).suffixes]
+    compression = _COMPRESSIONS.get(suffixes[-1], "") if suffixes else ""
     if compression:
-        suffix = os.path.splitext(stem)[1]
-    kind = _KINDS.get(suffix)
+        suffixes.pop()
+    kind = _KINDS.get(suffixes[-1]) if suffixes else None
     return None if kind is None else (kind, compression)
 
 
@@ -120,7 +120,9 @@ def _sources_at(given: str) -> list[Source]:
             raise InputError(f"{_shown(given)}: is not a file. Pipe it in as JSON Lines with `--input -`.")
         return [_source(given, given)]
     except OSError as error:
-        raise InputError(f"{_shown(given)}: cannot be opened ({error.strerror}). Check path and permissions.") from error
+        raise InputError(
+            f"{_shown(given)}: cannot be opened ({error.strerror}). Check path and permissions."
+        ) from error
     except ValueError as error:  # a NUL in the path
         raise InputError(f"{_shown(given)}: is not a path ({error}).") from error
 
@@ -130,7 +132,7 @@ def _sources_in(folder: str) -> list[Source]:
         raise error
 
     found = [
-        os.path.join(root, name)
+        str(Path(root, name))
         for root, _, names in os.walk(folder, onerror=refuse)
         for name in names
         if kind_of(name) is not None

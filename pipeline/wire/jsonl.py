@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -72,9 +72,11 @@ def _part(block: LineBlock, stream: ByteStream, admission: Admission) -> Admitte
 
 def _candidates(event_type: str, records: list[dict[str, Any]], rows: list[int], block: LineBlock) -> Candidates:
     positions = np.array(rows, dtype=np.uint64) + np.uint64(block.number)
-    return from_records(
-        event_type, records, positions, lambda index: block.lines[rows[index]].removesuffix(b"\r"), text_times=True
-    )
+
+    def raw_of(wanted: Sequence[int]) -> list[bytes]:
+        return [block.lines[rows[index]].removesuffix(b"\r") for index in wanted]
+
+    return from_records(event_type, records, positions, raw_of, text_times=True)
 
 
 def read_object(line: bytes) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol
@@ -20,8 +20,11 @@ Compression = Literal["", "gz", "zst"]
 #: A line, block or record that is longer is one malformed dead letter whose ``raw`` keeps this many bytes.
 MAX_RAW_BYTES: Final = 64 * 2**20
 
-MAGIC: Final = {"gz": b"\x1f\x8b", "zst": b"\x28\xb5\x2f\xfd"}
-_ZSTD_SKIPPABLE: Final = tuple(bytes((0x50 + low, 0x2A, 0x4D, 0x18)) for low in range(16))
+# How a file of each compression begins; Zstandard's may also begin with a skippable frame.
+_MAGIC: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "gz": (b"\x1f\x8b",),
+    "zst": (b"\x28\xb5\x2f\xfd", *(bytes((0x50 + low, 0x2A, 0x4D, 0x18)) for low in range(16))),
+}
 _BOM: Final = b"\xef\xbb\xbf"
 _PIECE: Final = 2**18
 _MAX_OUTPUT: Final = 2**20
@@ -74,9 +77,9 @@ class ByteStream:
 
     def __init__(self, path: Path | None, name: str, compression: Compression = "") -> None:
         self.name = name
+        self.path = path
+        self.compression = compression
         self.broken: str | None = None
-        self._path = path
-        self._compression = compression
         self._consumed = 0
 
     def take_consumed(self) -> int:
@@ -84,11 +87,24 @@ class ByteStream:
         consumed, self._consumed = self._consumed, 0
         return consumed
 
+    def check(self) -> None:
+        """InputError if the file cannot be opened, or does not begin as its compression must."""
+        magic = _MAGIC.get(self.compression, ())
+        try:
+            with self._open() as raw:
+                start = raw.read(4)
+        except OSError as error:
+            remedy = "Check its permissions."
+            raise InputError(f"{self.name}: cannot be opened ({error.strerror}). {remedy}") from error
+        if magic and not start.startswith(magic):
+            what = {"gz": "gzip", "zst": "Zstandard"}[self.compression]
+            raise InputError(f"{self.name}: is not a {what} file. Rename it, or compress it again.")
+
     def pieces(self) -> Iterator[bytes]:
         """The uncompressed bytes in order, no piece empty and none over about 1 MiB."""
         try:
             with self._open() as raw:
-                if self._compression:
+                if self.compression:
                     yield from self._decompressed(raw)
                 else:
                     while piece := raw.read(_MAX_OUTPUT):
@@ -100,9 +116,9 @@ class ByteStream:
             ) from error
 
     def _open(self) -> IO[bytes]:
-        if self._path is None:
-            return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: PTH123 - a descriptor has no path
-        return self._path.open("rb", buffering=0)
+        if self.path is None:
+            return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+        return self.path.open("rb", buffering=0)
 
     def _decompressed(self, raw: IO[bytes]) -> Iterator[bytes]:
         delivered = 0
@@ -150,10 +166,10 @@ class ByteStream:
                         raise EOFError
                     return
             if decoder is None:
-                data = data.lstrip(b"\0") if self._compression == "gz" else data  # gzip allows padding
+                data = data.lstrip(b"\0") if self.compression == "gz" else data  # gzip allows padding
                 if not data:
                     continue
-                decoder = _GzipDecompressor() if self._compression == "gz" else ZstdDecompressor()
+                decoder = _GzipDecompressor() if self.compression == "gz" else ZstdDecompressor()
             output = decoder.decompress(data, _MAX_OUTPUT)
             data = b""
             if decoder.eof:

@@ -62,6 +62,10 @@ def catalogue_from(programs: Iterable[dict[str, Any]]) -> Catalogue:
     return catalogue_of(TermsDocument(file=f"{index}.toml", content=content) for index, content in enumerate(programs))
 
 
+def _picker(raws: Sequence[bytes]) -> Any:
+    return lambda rows: [raws[row] for row in rows]
+
+
 def admit(catalogue: Catalogue, events: Sequence[dict[str, Any]], source: str, first: int = 0) -> Admitted:
     """One chunk with the events at positions ``first`` onwards."""
     admission = Admission(catalogue)
@@ -72,7 +76,7 @@ def admit(catalogue: Catalogue, events: Sequence[dict[str, Any]], source: str, f
             positions = np.array([first + index for index in rows], dtype=np.uint64)
             raws = [json.dumps(events[index], sort_keys=True).encode() for index in rows]
             records = [events[index] for index in rows]
-            groups.append(from_records(event_type, records, positions, raws.__getitem__, text_times=True))
+            groups.append(from_records(event_type, records, positions, _picker(raws), text_times=True))
     tables, dead = judged(admission, groups, [], source)
     return Admitted(tables, dead, source, len(events), 0)
 

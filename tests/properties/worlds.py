@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
+from itertools import count
 from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -52,6 +53,9 @@ class Choices(Protocol):
     def chance(self, percent: int) -> bool:
         """True about that often; False is plainer."""
 
+    def several(self, least: int, most: int, make: Callable[[], T]) -> list[T]:
+        """What `least` to `most` calls of `make`, which makes choices of its own, return; fewer are plainer."""
+
 
 class Seeded:
     """Choices of a seeded generator."""
@@ -67,6 +71,9 @@ class Seeded:
 
     def chance(self, percent: int) -> bool:
         return self._random() * 100 < percent
+
+    def several(self, least: int, most: int, make: Callable[[], T]) -> list[T]:
+        return [make() for _ in range(self.integer(least, most))]
 
 
 @lru_cache(maxsize=1_000)
@@ -87,7 +94,14 @@ class Drawn:
         return options[self._draw(_integers(0, len(options) - 1))]
 
     def chance(self, percent: int) -> bool:
-        return self._draw(_integers(0, 99)) >= 100 - percent
+        # Out of as few numbers as will do, so that there is little to shrink; the 0 is False.
+        if percent <= 50:
+            return self._draw(_integers(0, round(100 / percent) - 1)) == 1
+        return self._draw(_integers(0, round(100 / (100 - percent)) - 1)) > 0
+
+    def several(self, least: int, most: int, make: Callable[[], T]) -> list[T]:
+        # As a list whose elements Hypothesis can leave out one by one.
+        return self._draw(st.lists(st.builds(make), min_size=least, max_size=most))
 
 
 @dataclass(frozen=True)
@@ -130,55 +144,63 @@ def build_programs(choose: Choices, anchor: datetime) -> list[Table]:
 
     Whatever begins or ends does so within days of `anchor`, where calendar periods end and clocks change too.
     """
-    brands = [("acme", "USD"), ("bolt", "EUR"), ("c\u00f4te", "JPY")][: choose.pick((1, 1, 1, 1, 1, 2, 2, 3))]
-    owners = [*brands, *(choose.pick(brands) for _ in range(4 - len(brands)) if choose.chance(40))]
-    files: list[Table] = []
-    for number, (brand_id, currency) in enumerate(owners):
-        name = f"{choose.pick(('p', 'p', 'P', chr(0xFFEE), chr(0x1D51E)))}{number}"
+    brands = (("acme", "USD"), ("bolt", "EUR"), ("c\u00f4te", "JPY"))
+
+    def one() -> list[Table]:
+        brand_id, currency = choose.pick((*brands[:1] * 5, *brands[:2] * 2, brands[2]))
+        name = f"{choose.pick(('p', 'p', 'P', chr(0xFFEE), chr(0x1D51E)))}{next(numbers)}"
         identity = {"id": name, "brand_id": brand_id, "currency": currency, "time_zone": choose.pick(ZONES)}
-        files += _versions(choose, identity, anchor)
-    return files
+        return _versions(choose, identity, anchor)
+
+    numbers = count()
+    return [terms for family in choose.several(1, 4, one) for terms in family]
 
 
 def _versions(choose: Choices, identity: Table, anchor: datetime) -> list[Table]:
     credit = choose.pick(("sign_up", "order", "sign_up"))
     partner_ids = PARTNERS[: choose.integer(2, 4)]
     # What two versions may not tell differently is chosen once for the program.
-    bonus_shapes = [
-        {"id": f"bonus-{n}", "period": choose.pick(PERIODS), "scope": choose.pick(("program", "partner"))}
-        for n in range(choose.pick((0, 1, 1, 2)))
-    ]
-    metrics = ("qualified_referrals", "net_revenue_minor", "sign_ups" if credit == "sign_up" else "qualified_referrals")
-    milestone_shapes = [
-        {
-            "id": f"goal-{n}",
-            "metric": choose.pick(metrics),
-            "period": choose.pick(PERIODS),
-            "scope": choose.pick(("partner", "group", "program")),
+    bonuses, milestones = count(), count()
+
+    def bonus_shape() -> Table:
+        scope = choose.pick(("program", "partner"))
+        return {"id": f"bonus-{next(bonuses)}", "period": choose.pick(PERIODS), "scope": scope}
+
+    def milestone_shape() -> Table:
+        own = "sign_ups" if credit == "sign_up" else "net_revenue_minor"
+        table = {
+            "id": f"goal-{next(milestones)}",
+            "metric": choose.pick(("qualified_referrals", "net_revenue_minor", own)),
         }
-        for n in range(choose.pick((0, 1, 2, 2, 3)))
-    ]
+        return table | {"period": choose.pick(PERIODS), "scope": choose.pick(("partner", "group", "program"))}
+
+    bonus_shapes = choose.several(0, 2, bonus_shape)
+    milestone_shapes = choose.several(0, 3, milestone_shape)
+    numbers = count()
     begins = anchor + timedelta(days=choose.pick((-60, -60, -60, -60, 0)))
-    files = []
-    for number in range(choose.pick((1, 1, 2, 2, 3))):
+
+    def version() -> Table:
+        nonlocal begins
+        program = _program(choose, identity, next(numbers), begins)
+        begins = max(begins, anchor - timedelta(days=1)) + timedelta(hours=choose.pick((24, 36, 54)))
         attribution = _attribution(choose, credit)
         qualification = _qualification(choose, credit)
         commission = _commission(choose, qualification.get("event", "order"))
-        terms: Table = {"program": _program(choose, identity, number, begins), "attribution": attribution}
+        terms: Table = {"program": program, "attribution": attribution}
         terms |= {"qualification": qualification, "commission": commission}
         if choose.chance(40):
             terms["customer_reward"] = {"amount_minor": choose.pick((1_000, 1_000, 0))}
         terms["tier"] = _tiers(choose, commission)
-        terms["bonus"] = [_bonus(choose, shape) for shape in bonus_shapes if choose.chance(90)]
-        terms["milestone"] = [_milestone(choose, s, partner_ids) for s in milestone_shapes if choose.chance(90)]
-        boosters = (None, *partner_ids)
-        terms["boost"] = [_boost(choose, n, boosters, anchor) for n in range(choose.pick((0, 0, 1, 1, 2)))]
+        terms["bonus"] = [_bonus(choose, shape) for shape in bonus_shapes if not choose.chance(10)]
+        terms["milestone"] = [_milestone(choose, s, partner_ids) for s in milestone_shapes if not choose.chance(10)]
+        boosts = count()
+        terms["boost"] = choose.several(0, 2, lambda: _boost(choose, next(boosts), (None, *partner_ids), anchor))
         named = {p for m in terms["milestone"] for p in m.get("partners", ())}
         named |= {b["partner_id"] for b in terms["boost"] if "partner_id" in b}
         terms["partner"] = _partners(choose, partner_ids, named, anchor)
-        files.append({name: table for name, table in terms.items() if table})
-        begins = max(begins, anchor - timedelta(days=1)) + timedelta(hours=choose.pick((24, 36, 54)))
-    return files
+        return {name: table for name, table in terms.items() if table}
+
+    return choose.several(1, 3, version)
 
 
 def _program(choose: Choices, identity: Table, number: int, begins: datetime) -> Table:
@@ -237,12 +259,12 @@ def _tiers(choose: Choices, commission: Table) -> list[Table]:
 
 
 def _bonus(choose: Choices, shape: Table) -> Table:
-    return {**shape, "first": choose.integer(1, 3), "amount_minor": choose.pick((2_500, 2_500, 700, 0))}
+    return {**shape, "first": choose.pick((1, 1, 2, 3)), "amount_minor": choose.pick((2_500, 2_500, 700, 0))}
 
 
 def _milestone(choose: Choices, shape: Table, partner_ids: Sequence[str]) -> Table:
     money = shape["metric"] == "net_revenue_minor"
-    table = {**shape, "threshold": choose.pick((1_000, 5_000, 3_334, 9_000) if money else (1, 2, 2, 3))}
+    table = {**shape, "threshold": choose.pick((1_000, 5_000, 3_334, 9_000) if money else (1, 1, 2, 3))}
     if shape["scope"] == "partner" and choose.chance(50):
         del table["scope"]
     if shape["scope"] == "group":
@@ -325,11 +347,9 @@ class _Brand:
 def build_events(choose: Choices, programs: list[Table], anchor: datetime, most_events: int) -> list[Event]:
     """Events in arrival order, at least one journey from a click to an order or a sign-up among them."""
     builder = _Builder(choose, programs, anchor)
-    wanted = choose.integer(1, most_events)
     builder.journey()
     actions = (builder.journey,) * 5 + (builder.noise,) * 3 + (builder.repeat, builder.bad)
-    while len(builder.arrived) < wanted:
-        choose.pick(actions)()
+    choose.several(0, most_events * 2 // 7, lambda: choose.pick(actions)())
     return builder.arrived[:most_events]
 
 
@@ -347,20 +367,28 @@ class _Builder:
         customer_id, visitor_id = choose.pick(CUSTOMERS), choose.pick(VISITORS)
         at = self._edge()
         program_id, partner_id = choose.pick(brand.partners)
-        for _ in range(choose.pick((1, 1, 2, 3, 3, 5))):
+
+        def visit() -> None:
+            nonlocal at, program_id, partner_id
             self._click(brand, at, visitor_id, program_id, partner_id)
             at = self._later(at)
             if choose.chance(60):
                 favoured = [pair for pair in brand.partners if pair[0] == program_id or choose.chance(25)]
                 program_id, partner_id = choose.pick(favoured)
-        if brand.sign_ups_count or choose.chance(30):
-            self._sign_up(brand, at, customer_id, visitor_id)
-        for _ in range(choose.pick((1, 0, 1, 2, 3))):
+
+        def purchase() -> None:
+            nonlocal at
             at = self._later(at)
             order = self._order(brand, at, customer_id, visitor_id)
-            while choose.chance(35):
-                self._refund(brand, self._later(at), order)
+            choose.several(0, 1, lambda: self._refund(brand, self._later(at), order))
+            if choose.chance(15):
                 at = self._later(at)
+                self._refund(brand, at, order)
+
+        choose.several(1, 4, visit)
+        if brand.sign_ups_count or choose.chance(30):
+            self._sign_up(brand, at, customer_id, visitor_id)
+        choose.several(0, 3, purchase)
 
     def noise(self) -> None:
         """One event anywhere, tied to the others only by the small pools of ids."""
@@ -429,7 +457,7 @@ class _Builder:
         refund = {**self._base("refund", brand, at), "customer_id": order["customer_id"], "currency": brand.currency}
         refund["order_id"] = order["order_id"] if choose.chance(95) else "unknown"
         refund["amount_minor"] = choose.pick(
-            (amount, amount, amount // 2, amount // 3, max(0, amount - 1), amount * 2, 1)
+            (amount, amount, amount, amount // 2, amount // 3, max(0, amount - 1), amount * 2, 1)
         )
         refund["reason"] = choose.pick(("refund", "chargeback", "cancellation"))
         self._arrive(refund)

@@ -83,11 +83,11 @@ def admit(events: list[Event], programs: dict[str, Program]) -> Admitted:
         if reason:
             dead.append((index, reason))
             continue
-        # Repeats: "Events of one type, brand, key (visitor or customer) and event_id are one event."
+        # As the contract says, "Events of one type, brand, key (visitor or customer) and event_id are one event."
         same = (event["type"], event["brand_id"], key_of(event), event["event_id"])
         copies.setdefault(same, []).append((index, event))
 
-    # Repeats: "If their contents differ, the one with the smallest (occurred_at, canonical JSON) counts."
+    # And then, "If their contents differ, the one with the smallest (occurred_at, canonical JSON) counts."
     standing: dict[str, list[tuple[int, Event]]] = {kind: [] for kind in TYPES}
     for (kind, *_), group in copies.items():
         first_copy = min(index for index, _ in group)

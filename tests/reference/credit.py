@@ -207,7 +207,8 @@ def _credit(
     # candidate."
     if coupon is not None and (version.coupon_precedence == "coupon_first" or not clicks):
         return "coupon", [(coupon, 10_000)]
-    # Next: "Else a `click_id` that is the event_id of a candidate (of several the latest) takes it (model `click_id`)"
+    # "Else a `click_id` that is the event_id of a candidate (of several the latest) takes it (model `click_id`); it
+    # binds nobody."
     named = [t for t in clicks if t.click is not None and t.click["event_id"] == conversion.get("click_id")]
     if named:
         return "click_id", [(named[-1], 10_000)]

@@ -86,3 +86,19 @@ def ledger(programs: list[Table], events: list[Row], *columns: str) -> list[tupl
     rows = compute(programs, events)["ledger_entries"]
     rows = sorted(rows, key=lambda row: row["occurred_at"])
     return [tuple(row[column] for column in columns or ("kind", "amount_minor", "cause_event_id")) for row in rows]
+
+
+def status(programs: list[Table], events: list[Row], *columns: str) -> Any:
+    """Columns of the one referral; its status alone if none are named."""
+    (row,) = compute(programs, events)["referrals"]
+    return tuple(row[column] for column in columns) if columns else row["status"]
+
+
+def amounts(programs: list[Table], events: list[Row], kind: str) -> list[tuple[str, int]]:
+    """(cause_event_id, amount_minor) of the entries of one kind, in order of time."""
+    return [(c, a) for k, c, a in ledger(programs, events, "kind", "cause_event_id", "amount_minor") if k == kind]
+
+
+def goal(programs: list[Table], events: list[Row], *columns: str) -> list[tuple[Any, ...]]:
+    """Columns of each milestone row, sorted by scope and period."""
+    return [tuple(row[column] for column in columns) for row in compute(programs, events)["milestones"]]

@@ -1,14 +1,13 @@
-"""Hand-computed examples that pin the reference: referrals, commission, rewards, bonuses, milestones, the ledger."""
+"""Hand-computed examples that pin the reference: referrals, commission, and which version counts."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
 from .examples import (
     HOUR,
     Table,
+    amounts,
     click,
     day,
     ledger,
@@ -19,28 +18,13 @@ from .examples import (
     referred,
     refund,
     sign_up,
+    status,
 )
-from .oracle import Row, compute
+from .oracle import compute
 
 BY_ORDER: Table = {"credit": "order"}
 QUALIFIED_BY_SIGN_UP: Table = {"event": "sign_up"}
 ANN = referred("ann", day(1))
-
-
-def status(programs: list[Table], events: list[Row], *columns: str) -> Any:
-    """Columns of the one referral; its status alone if none are named."""
-    (row,) = compute(programs, events)["referrals"]
-    return tuple(row[column] for column in columns) if columns else row["status"]
-
-
-def amounts(programs: list[Table], events: list[Row], kind: str) -> list[tuple[str, int]]:
-    """(cause_event_id, amount_minor) of the entries of one kind, in order of time."""
-    return [(c, a) for k, c, a in ledger(programs, events, "kind", "cause_event_id", "amount_minor") if k == kind]
-
-
-def goal(programs: list[Table], events: list[Row], *columns: str) -> list[tuple[Any, ...]]:
-    """Columns of each milestone row, sorted by scope and period."""
-    return [tuple(row[column] for column in columns) for row in compute(programs, events)["milestones"]]
 
 
 # -- Referral --------------------------------------------------------------------------------------------------------
@@ -262,158 +246,6 @@ def test_qualified_by_sign_up_needs_no_order_and_is_never_reversed() -> None:
     assert ledger(programs, events) == expected
 
 
-# -- Customer reward and bonus ---------------------------------------------------------------------------------------
-
-
-def test_the_customer_is_rewarded_at_each_qualification() -> None:
-    programs = [program(commission={"rate_bps": 0, "hold": "2d"}, customer_reward={"amount_minor": 40})]
-    events = [*ANN, order(day(2)), refund(day(3), 10_000), order(day(6), event_id="o2")]
-    columns = ("kind", "amount_minor", "customer_id", "order_id", "occurred_at", "payable_at")
-    assert ledger(programs, events, *columns) == [
-        ("customer_reward", 40, "ann", "", day(2), day(4)),
-        ("customer_reward_clawback", -40, "ann", "", day(3), day(4)),
-        ("customer_reward", 40, "ann", "", day(6), day(8)),
-    ]
-
-
-def _three_customers() -> list[Row]:
-    """ann, bob and cat, referred by bakery, bakery and roaster, order on days 5, 6 and 7."""
-    events = []
-    for n, (customer, partner) in enumerate((("ann", "bakery"), ("bob", "bakery"), ("cat", "roaster"))):
-        events += [*referred(customer, day(1), partner), order(day(5 + n), 100, customer, f"o-{customer}")]
-    return events
-
-
-def _bonus(**changes: Any) -> list[Table]:
-    table = {"id": "b", "first": 1, "period": "all_time", "scope": "program", "amount_minor": 250}
-    return [program(bonus=[table | changes])]
-
-
-def test_the_first_qualified_referrals_earn_a_bonus() -> None:
-    events = _three_customers()
-    assert amounts(_bonus(), events, "bonus") == [("o-ann", 250)]
-    assert amounts(_bonus(first=2), events, "bonus") == [("o-ann", 250), ("o-bob", 250)]
-    assert amounts(_bonus(scope="partner"), events, "bonus") == [("o-ann", 250), ("o-cat", 250)]
-    assert len(amounts(_bonus(period="day"), events, "bonus")) == 3
-
-
-def test_a_reversal_frees_the_slot_for_later_qualifications() -> None:
-    events = [*_three_customers(), refund(day(6, 1), 100, of="o-ann")]
-    entries = ledger(_bonus(), events, "kind", "amount_minor", "partner_id", "customer_id", "occurred_at")
-    assert [e for e in entries if e[0] != "accrual" and e[0] != "clawback"] == [
-        ("bonus", 250, "bakery", "ann", day(5)),
-        ("bonus_clawback", -250, "bakery", "ann", day(6, 1)),
-        ("bonus", 250, "roaster", "cat", day(7)),
-    ]
-
-
-def test_a_bonus_of_nothing_takes_a_slot_and_writes_no_entry() -> None:
-    programs = [
-        program(bonus=[{"id": "b", "first": 1, "period": "year", "scope": "program", "amount_minor": 0}]),
-        program(version=2, begins=6, bonus=_bonus(period="year")[0]["bonus"]),
-    ]
-    assert amounts(programs, _three_customers(), "bonus") == []
-
-
-# -- Milestone -------------------------------------------------------------------------------------------------------
-
-
-def _milestone(version: int = 1, begins: float = 0, **changes: Any) -> Table:
-    table = {"id": "m", "metric": "qualified_referrals", "threshold": 2, "period": "all_time", **changes}
-    return program(version=version, begins=begins, milestone=[table])
-
-
-def test_a_milestone_is_reached_revoked_and_reached_again() -> None:
-    programs = [_milestone(award_minor=900)]
-    events = _three_customers()
-    columns = ("scope_key", "period", "status", "count", "reached_at", "revoked_at", "as_of")
-    roaster = ("roaster", "all", "open", 1, None, None, day(7))
-    assert goal(programs, events, *columns) == [
-        ("bakery", "all", "reached", 2, day(6), None, day(6)),
-        roaster,
-    ]
-    events.append(refund(day(8), 100, of="o-ann"))
-    assert goal(programs, events, *columns) == [
-        ("bakery", "all", "revoked", 1, day(6), day(8), day(8)),
-        roaster,
-    ]
-    events.append(order(day(9), 100, event_id="more"))
-    assert goal(programs, events, *columns)[0] == ("bakery", "all", "reached", 2, day(9), None, day(9))
-    awards = ledger(programs, events, "kind", "amount_minor", "partner_id", "customer_id", "order_id")
-    assert [e for e in awards if e[0].startswith("milestone")] == [
-        ("milestone_award", 900, "bakery", "", ""),
-        ("milestone_revocation", -900, "bakery", "", ""),
-        ("milestone_award", 900, "bakery", "", ""),
-    ]
-
-
-def test_what_is_not_revocable_stays_reached() -> None:
-    events = [*_three_customers(), refund(day(8), 100, of="o-ann"), order(day(9), 100, event_id="more")]
-    programs = [_milestone(award_minor=900, revocable=False)]
-    assert goal(programs, events, "scope_key", "status", "reached_at")[0] == ("bakery", "reached", day(6))
-    assert amounts(programs, events, "milestone_award") == [("o-bob", 900)]
-
-
-def test_a_group_reaches_a_milestone_together_each_with_its_part() -> None:
-    """Two are reached on day 6, but by bakery alone; roaster's first comes on day 7."""
-    changes: Table = {"scope": "group", "partners": ["roaster", "bakery"], "award_minor": 30}
-    columns = ("scope_key", "status", "count", "reached_at")
-    assert goal([_milestone(**changes)], _three_customers(), *columns) == [("bakery+roaster", "reached", 3, day(6))]
-    programs = [_milestone(**changes, each_at_least=1)]
-    assert goal(programs, _three_customers(), *columns) == [("bakery+roaster", "reached", 3, day(7))]
-    assert amounts(programs, _three_customers(), "milestone_award") == [("o-cat", 30), ("o-cat", 30)]
-    # tearoom's referrals change nothing of the group's.
-    events = [*referred("dan", day(1), "tearoom"), order(day(5), 100, "dan")]
-    assert goal(programs, events, *columns) == []
-
-
-def test_the_program_milestone_sums_over_everyone() -> None:
-    columns = ("scope_key", "period", "status", "count")
-    assert goal([_milestone(scope="program", threshold=3)], _three_customers(), *columns) == [
-        ("*", "all", "reached", 3)
-    ]
-    days = [("*", f"2026-01-0{n}", "open", 1) for n in (6, 7, 8)]
-    assert goal([_milestone(scope="program", period="day")], _three_customers(), *columns) == days
-
-
-def test_sign_ups_count_by_primary_partner_unless_rejected() -> None:
-    programs = [_milestone(metric="sign_ups", threshold=1)]
-    assert goal(programs, ANN, "scope_key", "count", "as_of") == [("bakery", 1, day(1) + HOUR)]
-    programs[0]["qualification"] = {"min_click_to_sign_up": "1d"}
-    assert goal(programs, ANN, "scope_key", "count", "as_of") == []
-
-
-def test_net_revenue_is_unrounded_and_dated_by_its_events() -> None:
-    """Shares 3334, 3333, 3333 of 100: bakery 33.34; refunded on another day: -33.34 there, shown as -34."""
-    clicks = [click(day(n), p, f"k{n}") for n, p in enumerate(("bakery", "roaster", "tearoom"), 1)]
-    events = [*clicks, sign_up(day(5)), order(day(6), 100), refund(day(7), 100)]
-    changes: Table = {"metric": "net_revenue_minor", "period": "day", "threshold": 33}
-    programs = [_milestone(**changes) | {"attribution": {"model": "linear"}}]
-    assert goal(programs, events, "scope_key", "period", "count", "status")[:2] == [
-        ("bakery", "2026-01-07", 33, "reached"),
-        ("bakery", "2026-01-08", -34, "open"),
-    ]
-    changes = {"metric": "net_revenue_minor", "scope": "group", "partners": ["roaster", "tearoom"], "threshold": 67}
-    programs = [_milestone(**changes) | {"attribution": {"model": "linear"}}]
-    # 66.66 is shown as 66 and is less than 67; a second such order makes 133.32.
-    assert goal(programs, events[:-1], "count", "status") == [(66, "open")]
-    assert goal(programs, [*events[:-1], order(day(8), 100, event_id="o2")], "count", "status") == [(133, "reached")]
-
-
-def test_net_revenue_counts_pending_referrals() -> None:
-    programs = [_milestone(metric="net_revenue_minor") | {"qualification": {"min_order_minor": 900}}]
-    assert goal(programs, [*ANN, order(day(2), 500)], "count", "status") == [(500, "reached")]
-    assert goal(programs, [*ANN, order(day(2), 0)], "count", "status") == []  # no change of the metric
-
-
-def test_qualified_referrals_may_fall_below_nothing() -> None:
-    """+1 on the first day, -1 on the second: New York's days end at 05:00 UTC."""
-    programs = [_milestone(period="day") | {"program": program()["program"] | {"time_zone": "America/New_York"}}]
-    at = day(2) + 5 * HOUR
-    events = [*ANN, order(at - 1, 100), refund(at, 100)]
-    assert goal(programs, events, "period", "count") == [("2026-01-02", 1), ("2026-01-03", -1)]
-
-
 # -- Versions --------------------------------------------------------------------------------------------------------
 
 
@@ -462,22 +294,6 @@ def test_what_takes_back_names_the_version_that_gave() -> None:
         ("bonus_clawback", -3, day(11), 1),
         ("clawback", -10, day(11), 1),
     ]
-
-
-def test_a_milestone_is_evaluated_only_at_events_under_a_version_that_has_it() -> None:
-    """The first version lacks it, so nothing is reached on day 6; the third referral's event then sums all three."""
-    programs = [program(), _milestone(version=2, begins=6.5, scope="program"), program(version=3, begins=7.5)]
-    columns = ("status", "count", "reached_at", "terms_version", "as_of")
-    assert goal(programs, _three_customers(), *columns) == [("reached", 3, day(7), 2, day(7))]
-    unseen = refund(day(8), 100, of="o-cat", customer="cat")
-    assert goal(programs, [*_three_customers(), unseen], *columns) == [("reached", 3, day(7), 2, day(7))]
-
-
-def test_a_raised_threshold_is_noticed_at_the_next_change() -> None:
-    programs = [_milestone(scope="program"), _milestone(version=2, begins=6.5, scope="program", threshold=9)]
-    columns = ("status", "count", "threshold", "reached_at", "revoked_at")
-    assert goal(programs, _three_customers()[:6], *columns) == [("reached", 2, 2, day(6), None)]
-    assert goal(programs, _three_customers(), *columns) == [("revoked", 3, 9, day(6), day(7))]
 
 
 # -- Two partners' accounts stay apart -------------------------------------------------------------------------------

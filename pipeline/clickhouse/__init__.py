@@ -1,0 +1,1 @@
+"""Where outcomes land: ClickHouse, embedded (chDB) or a server, behind one client API."""

@@ -1,0 +1,241 @@
+"""The warehouse: typed inserts and queries over clickhouse-connect, whichever engine is behind it.
+
+Callers: the embedded runner and the sink insert; the pages, the export and ``explain`` query. Every call blocks until
+the engine has answered. Inserts are upserts (see ``migrations/``), so repeating one is harmless.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Self, TypeAlias, cast
+
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+
+from pipeline.clickhouse import schema
+from pipeline.clickhouse.embedded import first_line, open_embedded
+from pipeline.clickhouse.errors import WarehouseError, WarehouseUnavailableError
+from pipeline.clickhouse.tables import TABLES, Column, Table
+
+INSERT_SETTINGS: Final[Mapping[str, int | str]] = {
+    # Pinned, because 26.2 changed defaults (docs: reference/reliability.md, section 3).
+    "async_insert": 0,  # acknowledged means stored
+    "deduplicate_insert": "disable",  # rows are upserts; a remembered block must never swallow one
+    "optimize_on_insert": 0,  # FINAL collapses repeats; doing it in the insert as well costs 1.9 us a row
+    "input_format_null_as_default": 1,
+}
+
+Chunks: TypeAlias = "pa.ChunkedArray[Any]"
+
+_BUSY_CODES: Final = {
+    159: "it took too long",
+    202: "too many queries at once",
+    241: "it ran out of memory",
+    243: "the disk is full",
+    252: "too many unmerged parts",
+}
+
+
+class Warehouse:
+    """Tables, views and queries of one database. Close it, or use it as a context manager."""
+
+    def __init__(self, client: Client, on_migrated: Callable[[], None], on_close: Callable[[], None]) -> None:
+        """Of a connected client whose database exists; see :meth:`embedded` for the usual way."""
+        self._client = client
+        self._on_migrated = on_migrated
+        self._on_close: Callable[[], None] | None = on_close
+        # For JSON that is streamed: a setting of the session, for with one of a call the client would hold it all.
+        client.set_client_setting("output_format_json_escape_forward_slashes", 0)
+
+    @classmethod
+    def embedded(cls, path: Path | None, database: str | None = None) -> Self:
+        """The engine in this process, in the folder ``path``; None: in a temporary folder, removed on close.
+
+        One folder a process at a time; temporary warehouses may be many, each with a database of its own.
+        ``database`` defaults to ``crosscredit``. Call :meth:`migrate` before use.
+
+        :raises WarehouseError: the folder holds something else, or this process has another one open.
+        :raises WarehouseUnavailableError: another process uses the folder, or the disk refuses it.
+        """
+        session = open_embedded(path, database)
+        try:
+            return cls(session.client, lambda: session.tune(list(TABLES)), session.close)
+        except BaseException:
+            session.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def migrate(self) -> None:
+        """Create or upgrade the tables and views.
+
+        :raises WarehouseError: the database is newer than the program, or an applied migration was changed.
+        """
+        with _translated("create its tables"):
+            schema.apply(schema.packaged_migrations(), self._command, self._records)
+            self._on_migrated()
+
+    def insert(self, table: str, columns: pa.Table) -> None:
+        """Upsert rows; stored when it returns. Harmless to repeat after an error.
+
+        Any subset of the table's columns that holds its key; the others take their defaults ("" , 0, empty; version 1).
+        Times are integer epoch milliseconds or timestamps; a null string is empty. About 100 000 rows a call are
+        cheapest: 1.2 us of CPU a row, and memory stays within some 300 MB.
+
+        :raises WarehouseError: a column or value that the table cannot hold. Nothing was inserted.
+        :raises WarehouseUnavailableError: the disk is full, out of memory and the like. Part of the rows may be stored.
+        """
+        if columns.num_rows:
+            ready = _typed(_table(table), columns)
+            with _translated(f"insert into {table}"):
+                self._client.insert_arrow(table, ready, settings=dict(INSERT_SETTINGS))
+
+    def insert_rows(self, table: str, rows: Sequence[Sequence[object]], columns: Sequence[str]) -> None:
+        """Upsert rows given as tuples in the order of ``columns``; otherwise as :meth:`insert`."""
+        if rows:
+            self.insert(table, _arrow_rows(_table(table), rows, columns))
+
+    def query(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[object, ...]]:
+        """Rows of a SELECT; ``{name:Type}`` in it takes the parameter of that name.
+
+        Times come as naive UTC datetimes; ask for ``toUnixTimestamp64Milli(...)`` to get integers.
+        """
+        with _translated("answer a query"):
+            rows = self._client.query(sql, parameters=dict(parameters or {})).result_rows
+        return cast("list[tuple[object, ...]]", list(rows))
+
+    def query_arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The same as an Arrow table, with strings as strings."""
+        with _translated("answer a query"):
+            return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
+
+    def stream_json(self, sql: str) -> Generator[bytes]:
+        """The rows of a SELECT as JSON Lines, in chunks of whole lines' bytes or parts of them, in bounded memory.
+
+        No other call may be made on this warehouse until the iterator is exhausted or closed.
+        """
+        with _translated("answer a query"), self._client.raw_stream(sql, fmt="JSONEachRow") as stream:
+            while chunk := stream.read(1 << 18):
+                yield chunk
+
+    def settle(self, tables: Sequence[str] = tuple(TABLES)) -> None:
+        """Merge each table into one part, so that many reads with FINAL after it are cheap. Needs free disk space."""
+        for table in tables:
+            with _translated(f"merge {table}"):
+                self._client.command(
+                    f"OPTIMIZE TABLE {_table(table).name} FINAL SETTINGS optimize_skip_merged_partitions = 1"
+                )
+
+    def close(self) -> None:
+        """Let go of the engine. Further calls of close do nothing."""
+        if self._on_close is not None:
+            on_close, self._on_close = self._on_close, None
+            on_close()
+
+    def _command(self, sql: str, parameters: Mapping[str, object]) -> None:
+        self._client.command(sql, parameters=dict(parameters))
+
+    def _records(self, sql: str) -> list[tuple[int, str, str]]:
+        return cast("list[tuple[int, str, str]]", list(self._client.query(sql).result_rows))
+
+
+def _table(name: str) -> Table:
+    try:
+        return TABLES[name]
+    except KeyError:
+        raise WarehouseError(f"There is no table {name!r}. The tables are {', '.join(TABLES)}.") from None
+
+
+def _column(table: Table, name: str) -> Column:
+    try:
+        return table.columns[name]
+    except KeyError:
+        raise WarehouseError(
+            f"The table {table.name} has no column {name!r}. Its columns are {', '.join(table.columns)}."
+        ) from None
+
+
+def _typed(table: Table, columns: pa.Table) -> pa.Table:
+    """The columns with exactly the types that the engine is told; conversions are checked, and most cost nothing."""
+    missing = [name for name in table.key if name in table.columns and name not in columns.column_names]
+    if missing:
+        raise WarehouseError(f"Rows for {table.name} need {', '.join(missing)}: its key is {', '.join(table.key)}.")
+    arrays = [_typed_column(table, _column(table, name), columns.column(name)) for name in columns.column_names]
+    return pa.table(arrays, names=columns.column_names)
+
+
+def _typed_column(table: Table, column: Column, array: Chunks) -> Chunks:
+    if array.null_count and not (column.is_text or column.is_optional):
+        raise WarehouseError(
+            f"{table.name}.{column.name} has {array.null_count} nulls, and must have a value in every row."
+        )
+    if column.is_text and (pa.types.is_dictionary(array.type) or pa.types.is_large_string(array.type)):
+        return array
+    if array.type == column.arrow_type:
+        return array
+    try:
+        if column.is_time and pa.types.is_integer(array.type):
+            return array.cast(pa.int64()).cast(column.arrow_type)
+        return array.cast(column.arrow_type)
+    except pa.ArrowInvalid as error:
+        raise WarehouseError(f"{table.name}.{column.name} must hold {column.type}: {error}") from error
+
+
+def _arrow_rows(table: Table, rows: Sequence[Sequence[object]], names: Sequence[str]) -> pa.Table:
+    arrays: list[pa.Array[Any]] = []
+    try:
+        transposed = list(zip(*rows, strict=True))
+        for name, values in zip(names, transposed, strict=True):
+            arrays.append(_arrow_values(_column(table, name), values))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError) as error:
+        raise WarehouseError(
+            f"A row for {table.name} ({', '.join(names)}) has a value that does not fit: {error}"
+        ) from error
+    return pa.table(arrays, names=list(names))
+
+
+def _arrow_values(column: Column, values: Sequence[object]) -> pa.Array[Any]:
+    if column.is_time:
+        return pa.array(values, pa.int64()).cast(column.arrow_type)
+    if column.type == "Int128":
+        return pa.array([None if value is None else Decimal(cast(int, value)) for value in values], column.arrow_type)
+    return pa.array(values, column.arrow_type)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn the engine's and the disk's errors into ours, with a remedy."""
+    try:
+        yield
+    except OperationalError as error:
+        raise WarehouseUnavailableError(
+            f"ClickHouse could not {what}: {first_line(error)}. Is it up? Try again."
+        ) from error
+    except ClickHouseError as error:
+        raise _own_error(what, error) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise WarehouseUnavailableError(
+            f"ClickHouse could not {what}: the disk is full. Free some space and try again."
+        ) from error
+
+
+def _own_error(what: str, error: ClickHouseError) -> WarehouseError:
+    text = first_line(error)
+    code = getattr(error, "code", None)
+    if "No space left on device" in str(error):
+        code = 243
+    if code in _BUSY_CODES:
+        remedy = "Free some space and try again." if code == 243 else "Try again."
+        return WarehouseUnavailableError(f"ClickHouse could not {what}: {_BUSY_CODES[code]}. {remedy} It says: {text}")
+    return WarehouseError(f"ClickHouse refused to {what}: {text}")

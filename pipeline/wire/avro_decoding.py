@@ -1,0 +1,221 @@
+"""Avro records to candidates, in two ways.
+
+A flat record, of strings and integers that may be null, is decoded here straight into columns, several times as fast as
+``fastavro`` can make a dict of each record. Any other schema goes through ``fastavro``. Both admit and refuse the same
+records; a test compares them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import fastavro
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from pipeline.domain.events import EVENT_TYPES
+from pipeline.wire.admission import Admission, Admitted, DeadLetter, judged
+from pipeline.wire.arrow_columns import shown
+from pipeline.wire.avro_blocks import BrokenBlockError, zigzag
+from pipeline.wire.avro_schemas import FASTAVRO_ERRORS, FileSchema
+from pipeline.wire.columns import Candidates, Column, from_records
+from pipeline.wire.tables import judged_rows
+
+_TICKS_PER_MS: Final = {"ms": 1, "us": 1000, "ns": 1_000_000}
+
+
+class Decoder(Protocol):
+    """Collects the records of blocks, to be judged some thousands at a time."""
+
+    waiting: int
+
+    def add(self, body: bytes, count: int) -> None:
+        """Decode ``count`` records that fill ``body``. BrokenBlockError, and none of them is kept, if they do not."""
+
+    def judged(self, limit: int, first: int, admission: Admission, source: str) -> Admitted:
+        """Judge up to ``limit`` waiting records; the first has the position ``first``. ``bytes_read`` is 0."""
+
+
+def decoder_for(schema: FileSchema) -> Decoder:
+    """The fastest decoder for a file's records."""
+    return _General(schema) if schema.flat is None else _Flat(schema)
+
+
+class _Flat:
+    """Decodes into one list a field."""
+
+    def __init__(self, schema: FileSchema) -> None:
+        self.waiting = 0
+        self._fields = schema.flat or ()
+        self._values: list[list[Any]] = [[] for _ in self._fields]
+        (self._record,) = schema.records.values()
+
+    def add(self, body: bytes, count: int) -> None:
+        try:
+            if count > len(body):
+                raise BrokenBlockError("fewer bytes than records")
+            self._decode(body, count)
+        except (BrokenBlockError, IndexError) as error:
+            for values in self._values:
+                del values[self.waiting :]
+            raise BrokenBlockError(str(error)) from error
+        self.waiting += count
+
+    def _decode(self, body: bytes, count: int) -> None:
+        """The hot loop: a few bytecodes a field. Slices that reach past the end show in the last line."""
+        plan = [
+            (each.null_byte, each.value_byte, each.is_text, values.append)
+            for each, values in zip(self._fields, self._values, strict=True)
+        ]
+        at = 0
+        for _ in range(count):
+            for null_byte, value_byte, is_text, append in plan:
+                if value_byte >= 0:
+                    branch = body[at]
+                    at += 1
+                    if branch == null_byte:
+                        append(None)
+                        continue
+                    if branch != value_byte:
+                        raise BrokenBlockError("no such branch")
+                number = body[at]
+                if number < 128:
+                    at += 1
+                    number = (number >> 1) ^ -(number & 1)
+                else:
+                    number, at = zigzag(body, at)
+                if not is_text:
+                    append(number)
+                    continue
+                if number < 0:
+                    raise BrokenBlockError("a negative length")
+                end = at + number
+                append(body[at:end])
+                at = end
+        if at != len(body):
+            raise BrokenBlockError("the records do not fill the block")
+
+    def judged(self, limit: int, first: int, admission: Admission, source: str) -> Admitted:
+        columns: dict[str, Column] = {}
+        for field, values in zip(self._fields, self._values, strict=True):
+            columns[field.name] = self._column(field.name, field.is_text, values[:limit])
+            del values[:limit]
+        self.waiting -= min(limit, self.waiting)
+        return judged_rows(columns, first, self._record.event_type, admission, source)
+
+    def _column(self, name: str, is_text: bool, values: list[Any]) -> Column:
+        if is_text:
+            return pa.array(values, pa.binary())
+        integers: Column = pa.array(values, pa.int64())
+        if name != "occurred_at" or self._record.time_unit == "ms":
+            return integers
+        unit = self._record.time_unit
+        return integers.cast(pa.timestamp(unit, "UTC") if unit else pa.float64(), safe=False)
+
+
+class _General:
+    """Decodes with fastavro: a block is read as one Avro array, so that its end can be checked."""
+
+    def __init__(self, schema: FileSchema) -> None:
+        self.waiting = 0
+        self._schema = fastavro.parse_schema({"type": "array", "items": schema.parsed})
+        self._records = schema.records
+        self._only_name = schema.parsed["name"] if isinstance(schema.parsed, dict) else ""
+        self._items: list[Any] = []
+
+    def add(self, body: bytes, count: int) -> None:
+        if count > len(body):  # also a record of no bytes at all, which could be there without end
+            raise BrokenBlockError("fewer bytes than records")
+        array = (_zigzag_bytes(count) if count else b"") + body + b"\0"
+        stream = io.BytesIO(array)
+        try:
+            items: Any = fastavro.schemaless_reader(
+                stream, self._schema, None, return_record_name=True, handle_unicode_errors="surrogateescape"
+            )
+        except FASTAVRO_ERRORS as error:
+            raise BrokenBlockError(str(error)) from error
+        if len(items) != count or stream.tell() != len(array):
+            raise BrokenBlockError("the records do not fill the block")
+        self._items += items
+        self.waiting += count
+
+    def judged(self, limit: int, first: int, admission: Admission, source: str) -> Admitted:
+        items = self._items[:limit]
+        del self._items[:limit]
+        self.waiting -= len(items)
+        groups: dict[str, tuple[list[dict[str, Any]], list[int]]] = {name: ([], []) for name in EVENT_TYPES}
+        malformed: list[DeadLetter] = []
+        for row, item in enumerate(items):
+            event_type, record = self._typed(item)
+            if event_type in groups:
+                groups[event_type][0].append(record)
+                groups[event_type][1].append(row)
+            else:
+                malformed.append(DeadLetter(source, first + row, "malformed", _as_json(event_type, item)))
+        candidates = [
+            _candidates(name, records, rows, items, first) for name, (records, rows) in groups.items() if rows
+        ]
+        events, dead = judged(admission, candidates, malformed, source)
+        return Admitted(events, dead, source, len(items), 0)
+
+    def _typed(self, item: Any) -> tuple[str, dict[str, Any]]:
+        """A record's event type, "" or whatever it says if it is none; and the record, time in milliseconds."""
+        name, record = item if isinstance(item, tuple) else (self._only_name, item)
+        schema = self._records.get(name)
+        if schema is None:
+            return "", {}
+        event_type = record.get("type") if schema.event_type is None else schema.event_type
+        at = record.get("occurred_at")
+        if schema.time_unit != "ms" and type(at) is int:
+            ticks_per_ms = _TICKS_PER_MS.get(schema.time_unit or "")
+            record = record | {"occurred_at": at // ticks_per_ms if ticks_per_ms else float(at)}
+        return event_type if isinstance(event_type, str) else "", record
+
+
+def _candidates(
+    event_type: str, records: list[dict[str, Any]], rows: list[int], items: list[Any], first: int
+) -> Candidates:
+    def raw_of(wanted: Sequence[int]) -> list[bytes]:
+        return [_as_json(event_type, items[rows[index]]) for index in wanted]
+
+    positions = np.array(rows, dtype=np.uint64) + np.uint64(first)
+    return from_records(event_type, records, positions, raw_of, text_times=False)
+
+
+def _as_json(event_type: str, item: Any) -> bytes:
+    """A record as JSON, nulls left out; bytes, and text that is not UTF-8, as ``base64:…``."""
+    record = item[1] if isinstance(item, tuple) else item
+    if not isinstance(record, dict):
+        record = {"value": record}
+    present = {name: value for name, value in record.items() if value is not None}
+    if event_type:
+        present = {"type": event_type} | present
+    try:
+        return orjson.dumps(present, default=_shown)
+    except TypeError:  # lone surrogates, where bytes were not UTF-8
+        return orjson.dumps(_encodable(present), default=_shown)
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_encodable(each) for each in value]
+    return shown(value.encode(errors="surrogateescape")) if isinstance(value, str) else value
+
+
+def _shown(value: Any) -> str:
+    return shown(value) if isinstance(value, bytes) else str(value)
+
+
+def _zigzag_bytes(count: int) -> bytes:
+    value = count << 1
+    encoded = bytearray()
+    while value > 127:
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
