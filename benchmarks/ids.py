@@ -1,6 +1,6 @@
 """Ids that look like those of product systems, made column by column from numbers.
 
-Everything is a function of a number and a salt, so that a sign-up can name a visitor that clicked ten million events ago
+Everything is a function of a number and a salt, so that a sign-up can name a visitor that clicked many events ago
 without anything being remembered.
 """
 
@@ -53,7 +53,7 @@ def texts(columns: Text, prefix: bytes = b"") -> pa.StringArray:
 
 def ulids(at_ms: npt.NDArray[np.int64], numbers: npt.NDArray[Any], salt: int) -> pa.StringArray:
     """ULIDs: ten digits of time, sixteen of chance. Event ids, such as ``01K9A3V0G8Q2N7ZC4E5T6W8XYB``."""
-    high, low = mixed(numbers, salt), mixed(numbers, salt + 1)
+    high, low = mixed(numbers, 2 * salt), mixed(numbers, 2 * salt + 1)
     time = digits(at_ms.astype(np.uint64), 10, 5, _CROCKFORD)
     return texts(np.hstack([time, digits(high, 8, 5, _CROCKFORD), digits(low, 8, 5, _CROCKFORD)]))
 

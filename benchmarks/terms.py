@@ -1,4 +1,4 @@
-"""The terms that the workload runs under: four programs of three brands, fifty partners each, every model but one."""
+"""The terms that the workload runs under: four programs of three brands, fifty partners each, four models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ BRANDS: Final = ("oven", "roast", "pages")
 CURRENCY: Final = ("USD", "USD", "EUR")
 PROGRAMS: Final = ("oven-friends", "roast-circle", "pages-readers", "oven-creators")
 """The first three are the brands' own in their order; the first brand has a second one."""
+WINDOW_DAYS: Final = {"oven-friends": 30, "roast-circle": 30, "pages-readers": 30, "oven-creators": 14}
+"""How long each program's clicks may earn."""
 PARTNERS: Final = tuple(f"partner-{number:02d}" for number in range(50))
 
 _TERMS: Final = {
@@ -156,7 +158,7 @@ def write_terms(folder: Path) -> list[Path]:
     for program, terms in _TERMS.items():
         head = f'[program]\nid = "{program}"\nversion = 1\neffective_from = 2025-12-01T00:00:00Z'
         partners = "".join(
-            f'\n[[partner]]\nid = "{partner}"\nname = "Partner {partner[-2:]}"\ncoupon_codes = ["{partner.upper()}-10"]\n'
+            f'\n[[partner]]\nid = "{partner}"\nname = "{partner.title()}"\ncoupon_codes = ["{partner.upper()}-10"]\n'
             for partner in PARTNERS
         )
         paths.append(folder / f"{program}.toml")

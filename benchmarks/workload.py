@@ -5,15 +5,17 @@
 94 % clicks, 4 % sign-ups, 1.6 % orders, 0.4 % refunds of four programs of three brands with fifty partners each, over
 ninety days, in the order of arrival. 10 % of the events arrive out of order, 1 % are repeats, 0.1 % are bad.
 
-Nothing is remembered from chunk to chunk: visitor v is born at event 2.5·v and clicks 2.35 times on average, sign-up s is
-that of one visitor in ten, order o and its amount are functions of o. So sign-ups, orders and refunds name visitors,
+Nothing is remembered from chunk to chunk: visitor v is born at event 2.5·v and clicks 2.6 times on average, sign-up s
+is that of one visitor in ten, order o and its amount are functions of o. So sign-ups, orders and refunds name visitors,
 customers and orders of long before, and a stream of ten million takes no more memory than one of a hundred thousand.
+Four sign-ups in five have a click before them: by minutes, hours, days or weeks, in equal parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +30,7 @@ import pyarrow.compute as pc
 
 from benchmarks.formats import FORMATS, write
 from benchmarks.ids import customer_ids, hashes, mixed, order_ids, ulids, uniform, visitor_ids
-from benchmarks.terms import BRANDS, CURRENCY, PARTNERS, PROGRAMS, write_terms
+from benchmarks.terms import BRANDS, CURRENCY, PARTNERS, PROGRAMS, WINDOW_DAYS, write_terms
 
 CHUNK: Final = 100_000
 START_MS: Final = 1_767_225_600_000  # 2026-01-01T00:00:00Z
@@ -109,7 +111,8 @@ class Workload:
         roll = rng.random(count)
         delay = np.where(roll < 0.25, delay * 60, delay)
         delay = np.where(roll < 0.05, delay * 12, delay)
-        return np.maximum(START_MS, moments - np.where(late, delay + 1, 0).astype(np.int64))
+        delay += 2 * DAYS * DAY_MS / self.events  # at least two turns, or it would not be out of order
+        return np.maximum(START_MS, moments - np.where(late, delay, 0).astype(np.int64))
 
     def _clicks(self, rng: Rng, place: Ints, at_ms: Ints) -> Clicks:
         """A visitor clicks at its birth, and again within hours or days."""
@@ -251,9 +254,12 @@ class Clicks:
                     [f"{partner}-{campaign}" for partner in PARTNERS for campaign in _CAMPAIGNS],
                     self.partner * len(_CAMPAIGNS) + campaign,
                 ),
-                "landing_url": _names([f"https://{program}.example/?via={partner}" for program, partner in links], link),
+                "landing_url": _names(
+                    [f"https://{program}.example/?via={partner}" for program, partner in links], link
+                ),
                 "referrer_url": _where(
-                    rng.random(count) < 0.6, _names([f"https://{partner}.example/" for partner in PARTNERS], self.partner)
+                    rng.random(count) < 0.6,
+                    _names([f"https://{partner}.example/" for partner in PARTNERS], self.partner),
                 ),
                 "campaign": _names(_CAMPAIGNS, campaign),
                 "variant": _some(rng, ("A", "B"), count),
@@ -292,6 +298,28 @@ def _ips(rng: Rng, count: int) -> pa.StringArray:
     return _IP_COLUMN.take(pa.array(rng.integers(0, len(_IPS), count)))
 
 
+@dataclass
+class Facts:
+    """What was made: records, clicks that stand, and those of them whose window is still open at the end."""
+
+    records: int = 0
+    clicks: int = 0
+    open_clicks: int = 0
+
+    def counted(self, chunks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+        """The same chunks, counted as they pass. A repeat is always in the chunk of what it repeats."""
+        for chunk in chunks:
+            self.records += len(chunk)
+            known = pc.and_(pc.is_in(chunk["partner_id"], pa.array(PARTNERS)), pc.not_equal(chunk["visitor_id"], ""))
+            for program, days in WINDOW_DAYS.items():
+                clicks = chunk.filter(pc.and_(known, pc.equal(chunk["program_id"], program)))
+                clicks = clicks.filter(pc.is_in(clicks["brand_id"], pa.array(BRANDS)))
+                still_open = clicks.filter(pc.greater(clicks["occurred_at"], START_MS + (DAYS - days) * DAY_MS))
+                self.clicks += pc.count_distinct(clicks["event_id"]).as_py()
+                self.open_clicks += pc.count_distinct(still_open["event_id"]).as_py()
+            yield chunk
+
+
 def main() -> None:
     """Write a workload and its terms to a folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -302,7 +330,9 @@ def main() -> None:
     options = parser.parse_args()
     started = time.process_time()
     write_terms(options.out / "programs")
-    path = write(Workload(options.events, options.seed).chunks(), options.out, options.format)
+    facts = Facts()
+    path = write(facts.counted(Workload(options.events, options.seed).chunks()), options.out, options.format)
+    (options.out / "facts.json").write_text(json.dumps(vars(facts)) + "\n", encoding="utf-8")
     print(f"{options.events:,} events in {path}, made in {time.process_time() - started:.1f} CPU-seconds")
 
 

@@ -1,5 +1,134 @@
-"""Composition root."""
+"""The command line, and the composition root: where files, state, tables and steps are put together."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import App, Parameter
+from rich.console import Console
+
+EXIT_FAILED = 1
+EXIT_UNUSABLE = 2
+EXIT_INTERRUPTED = 130
+
+app = App(
+    name="crosscredit",
+    help="Referral detection that both sides can trust: exact, explained credit between brands that promote each other.",
+    help_format="plaintext",
+)
 
 
-def main() -> None:
-    """Run the command line."""
+class Unusable(Exception):
+    """Arguments, terms or files that cannot be used; the text names the remedy."""
+
+
+@app.command(name="run")
+def run_command(
+    *,
+    program: Annotated[list[str], Parameter(consume_multiple=True, negative=())],
+    input: Annotated[list[str], Parameter(consume_multiple=True, negative=())],  # noqa: A002 - the option's name
+    output: Path | None = None,
+    database: Path | None = None,
+) -> None:
+    """Turn files of events into attributions, referrals, ledger entries and milestones.
+
+    For example: crosscredit run --program terms/ --input events.jsonl orders.csv.gz --database season.db --output out
+
+    Bad records are kept, counted and listed; they stop nothing. An interrupted run is simply run again.
+
+    Parameters
+    ----------
+    program
+        Terms of the programs: TOML files, one a version, or folders of them.
+    input
+        Events: .jsonl, .csv, .parquet or .avro files (also .gz and .zst), folders of them, or - for JSON Lines on
+        standard input.
+    output
+        A folder for the outcomes as JSON Lines, one file a table.
+    database
+        A folder in which state and ClickHouse tables last from run to run. The same input again changes nothing, more
+        input continues. Without it they are gone when the run ends.
+    """
+    from pipeline.clickhouse.export import export_jsonl
+    from pipeline.embedded.database import Database
+    from pipeline.embedded.progress import TerminalWatcher
+    from pipeline.embedded.runner import run
+    from pipeline.embedded.summary import example_conversion, print_summary
+    from pipeline.terms_files import load_catalogue
+    from pipeline.wire.files import open_sources
+
+    catalogue = load_catalogue([Path(each) for each in program])
+    sources = open_sources(input)
+    _check_output(output)
+    with Database.open(database) as opened:
+        counts = run(opened, catalogue, sources, TerminalWatcher(Console(stderr=True)))
+        if output is not None:
+            export_jsonl(opened.warehouse, output)
+        print_summary(Console(), opened.warehouse, catalogue, counts, _hints(database, output, example_conversion(opened.warehouse)))
+
+
+def _hints(database: Path | None, output: Path | None, conversion_id: str) -> list[str]:
+    hints = []
+    if database is None:
+        hints.append("Add --database FOLDER to keep state and tables, so that more input continues.")
+    elif conversion_id:
+        hints.append(f"crosscredit explain {conversion_id} --database {database}")
+    if output is not None:
+        hints.append(f"The outcomes are in {output}, one JSON Lines file a table.")
+    elif database is None:
+        hints.append("Add --output FOLDER to get the outcomes as JSON Lines.")
+    return hints
+
+
+def _check_output(output: Path | None) -> None:
+    if output is None:
+        return
+    if output.exists() and not output.is_dir():
+        raise Unusable(f"--output {output} is a file. Name a folder; it is made if there is none.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unusable(f"--output {output} cannot be made ({error.strerror}). Name a folder that you may write to.") from error
+    if not os.access(output, os.W_OK):
+        raise Unusable(f"--output {output} cannot be written to. Name a folder that you may write to.")
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    from pipeline.clickhouse.errors import WarehouseError
+    from pipeline.domain.terms_rules import TermsError
+    from pipeline.embedded.database import DatabaseError
+    from pipeline.embedded.engine import TermsChangedError
+    from pipeline.state.rocks import StateError
+    from pipeline.wire.files import InputError
+
+    return Unusable, TermsError, InputError, DatabaseError, StateError, TermsChangedError, WarehouseError
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    sys.exit(status_of(arguments))
+
+
+def status_of(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 when it ran, 2 for unusable arguments, terms or files, 130 when interrupted."""
+    try:
+        app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+    except cyclopts.CycloptsError:
+        return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        print("\nInterrupted. Nothing is lost: run the same command again.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILED
+    except Exception as error:
+        if not isinstance(error, _unusable()):
+            raise
+        print(error, file=sys.stderr)
+        return EXIT_UNUSABLE
+    return 0

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -34,6 +34,12 @@ TABLE_SETTINGS: Final[Mapping[str, int]] = {
     "parts_to_throw_insert": 30_000,
 }
 """Given to every table of an embedded warehouse; a server keeps its own."""
+
+SESSION_SETTINGS: Final[Mapping[str, int | str]] = {
+    "session_timezone": "UTC",
+    "max_block_size": 8192,  # FINAL reads a block of every part at once: a third less memory over 100 parts
+    "output_format_json_escape_forward_slashes": 0,
+}
 
 _MARK: Final = "crosscredit.lock"
 _MARK_TEXT: Final = "The warehouse of crosscredit. While a process uses this folder it holds a lock on this file.\n"
@@ -66,7 +72,7 @@ class EmbeddedSession:
         self.database = database
         self._engine = engine
 
-    def tune(self, tables: list[str]) -> None:
+    def tune(self, tables: Sequence[str]) -> None:
         """Give the tables the settings that suit a process of its own, where they do not have them yet."""
         wanted = [f"{name} = {value}" for name, value in TABLE_SETTINGS.items()]
         rows = self.client.query("SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()")
@@ -74,6 +80,11 @@ class EmbeddedSession:
         for table in tables:
             if table not in tuned:
                 self.client.command(f"ALTER TABLE {table} MODIFY SETTING {', '.join(wanted)}")
+
+    def write_json(self, sql: str, path: Path) -> None:
+        """Write the rows of a SELECT to a file as JSON Lines: the engine writes it, in one thread."""
+        name = str(path).replace("\\", "\\\\").replace("'", "\\'")
+        self.client.command(f"{sql} SETTINGS max_threads = 1 INTO OUTFILE '{name}' TRUNCATE FORMAT JSONEachRow")
 
     def close(self) -> None:
         """Let go of the engine. Called once."""
@@ -95,7 +106,7 @@ def open_embedded(folder: Path | None, database: str | None) -> EmbeddedSession:
         engine = _acquire(folder)
         name = database or (f"crosscredit_{next(_numbers)}" if engine.is_temporary else "crosscredit")
         try:
-            client = clickhouse_connect.get_client(dsn=f"chdb://{engine.folder}", settings={"session_timezone": "UTC"})
+            client = clickhouse_connect.get_client(dsn=f"chdb://{engine.folder}", settings=dict(SESSION_SETTINGS))
             try:
                 client.command(f"CREATE DATABASE IF NOT EXISTS `{name}`")
                 client.database = name

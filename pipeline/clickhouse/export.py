@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -35,12 +34,8 @@ def select_standing(table: Table) -> str:
 
 def _export(warehouse: Warehouse, table: Table, path: Path) -> int:
     draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    rows = 0
     try:
-        with draft.open("wb") as file, closing(warehouse.stream_json(select_standing(table))) as chunks:
-            for chunk in chunks:
-                file.write(chunk)
-                rows += chunk.count(b"\n")
+        rows = warehouse.write_json(select_standing(table), draft)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

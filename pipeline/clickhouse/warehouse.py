@@ -7,11 +7,11 @@ the engine has answered. Inserts are upserts (see ``migrations/``), so repeating
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Protocol, Self, TypeAlias, cast
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
@@ -41,16 +41,31 @@ _BUSY_CODES: Final = {
 }
 
 
+class Session(Protocol):
+    """What differs from engine to engine. :class:`EmbeddedSession` is one; a server's is another."""
+
+    @property
+    def client(self) -> Client:
+        """A client that speaks to the session's database."""
+
+    def tune(self, tables: Sequence[str]) -> None:
+        """After a migration: give the tables the settings that suit the engine."""
+
+    def write_json(self, sql: str, path: Path) -> None:
+        """Write the rows of a SELECT to a local file as JSON Lines, in bounded memory."""
+
+    def close(self) -> None:
+        """Let go of the engine. Called once."""
+
+
 class Warehouse:
     """Tables, views and queries of one database. Close it, or use it as a context manager."""
 
-    def __init__(self, client: Client, on_migrated: Callable[[], None], on_close: Callable[[], None]) -> None:
-        """Of a connected client whose database exists; see :meth:`embedded` for the usual way."""
-        self._client = client
-        self._on_migrated = on_migrated
-        self._on_close: Callable[[], None] | None = on_close
-        # For JSON that is streamed: a setting of the session, for with one of a call the client would hold it all.
-        client.set_client_setting("output_format_json_escape_forward_slashes", 0)
+    def __init__(self, session: Session) -> None:
+        """Of an open session whose database exists; see :meth:`embedded` for the usual way."""
+        self._session = session
+        self._client = session.client
+        self._is_open = True
 
     @classmethod
     def embedded(cls, path: Path | None, database: str | None = None) -> Self:
@@ -62,12 +77,7 @@ class Warehouse:
         :raises WarehouseError: the folder holds something else, or this process has another one open.
         :raises WarehouseUnavailableError: another process uses the folder, or the disk refuses it.
         """
-        session = open_embedded(path, database)
-        try:
-            return cls(session.client, lambda: session.tune(list(TABLES)), session.close)
-        except BaseException:
-            session.close()
-            raise
+        return cls(open_embedded(path, database))
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +92,7 @@ class Warehouse:
         """
         with _translated("create its tables"):
             schema.apply(schema.packaged_migrations(), self._command, self._records)
-            self._on_migrated()
+            self._session.tune(list(TABLES))
 
     def insert(self, table: str, columns: pa.Table) -> None:
         """Upsert rows; stored when it returns. Harmless to repeat after an error.
@@ -118,14 +128,15 @@ class Warehouse:
         with _translated("answer a query"):
             return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
 
-    def stream_json(self, sql: str) -> Generator[bytes]:
-        """The rows of a SELECT as JSON Lines, in chunks of whole lines' bytes or parts of them, in bounded memory.
+    def write_json(self, sql: str, path: Path) -> int:
+        """Write the rows of a SELECT to ``path`` as JSON Lines, in bounded memory; returns their number.
 
-        No other call may be made on this warehouse until the iterator is exhausted or closed.
+        What was there is overwritten; after an error the file is incomplete.
         """
-        with _translated("answer a query"), self._client.raw_stream(sql, fmt="JSONEachRow") as stream:
-            while chunk := stream.read(1 << 18):
-                yield chunk
+        with _translated("write a file"):
+            self._session.write_json(sql, path)
+        with path.open("rb") as file:
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
     def settle(self, tables: Sequence[str] = tuple(TABLES)) -> None:
         """Merge each table into one part, so that many reads with FINAL after it are cheap. Needs free disk space."""
@@ -137,9 +148,9 @@ class Warehouse:
 
     def close(self) -> None:
         """Let go of the engine. Further calls of close do nothing."""
-        if self._on_close is not None:
-            on_close, self._on_close = self._on_close, None
-            on_close()
+        if self._is_open:
+            self._is_open = False
+            self._session.close()
 
     def _command(self, sql: str, parameters: Mapping[str, object]) -> None:
         self._client.command(sql, parameters=dict(parameters))

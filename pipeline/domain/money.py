@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 BPS = 10_000
+LARGEST_MINOR = 2**63 - 1
+"""No amount exceeds it; a commission that would (boosts on an order of this size) is this much."""
 
 
 def round_half_even(numerator: int, denominator: int) -> int:
@@ -23,7 +25,7 @@ def percentage_commission(net_minor: int, rate_bps: int, multipliers_bps: Iterab
     for multiplier in multipliers_bps:
         numerator *= multiplier
         denominator *= BPS
-    return round_half_even(numerator, denominator)
+    return min(round_half_even(numerator, denominator), LARGEST_MINOR)
 
 
 def flat_commission(net_minor: int, amount_minor: int, multipliers_bps: Iterable[int], share_bps: int) -> int:
@@ -35,4 +37,4 @@ def flat_commission(net_minor: int, amount_minor: int, multipliers_bps: Iterable
     for multiplier in multipliers_bps:
         numerator *= multiplier
         denominator *= BPS
-    return round_half_even(numerator, denominator)
+    return min(round_half_even(numerator, denominator), LARGEST_MINOR)

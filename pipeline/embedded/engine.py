@@ -21,7 +21,7 @@ from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.credit import CreditStep
 from pipeline.steps.earnings import EarningsStep
 from pipeline.steps.identity import IdentityStep
-from pipeline.steps.rows import COLUMNS, Rows
+from pipeline.steps.rows import COLUMNS, Rows, shown_raw
 from pipeline.wire.admission import Admitted, DeadLetter
 
 CUSTOMERS_AT_ONCE = 10_000
@@ -125,12 +125,16 @@ class Engine:
 
     def _refuse(self, dead: Sequence[DeadLetter]) -> None:
         if dead:
-            rows = [(each.source, each.position, each.reason, each.raw, 1, 0) for each in dead]
+            rows = [(each.source, str(each.position), each.reason, shown_raw(each.raw), 1, 0) for each in dead]
             self._sink.insert_rows("dead_letters", rows, _columns("dead_letters"))
             self.counts.dead.update(each.reason for each in dead)
 
-    def settle(self, on_progress: Callable[[str, int], None] = lambda what, done: None) -> None:
-        """Derive everything that the facts taken so far imply, and send it. ``on_progress`` hears of each batch."""
+    def customers_to_decide(self) -> int:
+        """How many customers have facts that no outcome has seen."""
+        return self._credit.count_dirty()
+
+    def settle(self, on_decided: Callable[[int], None] = lambda customers: None) -> None:
+        """Derive everything that the facts taken so far imply, and send it; ``on_decided`` hears of each batch."""
         for customers in self._dirty():
             facts = self._credit.load(customers)
             batch = WriteBatch()
@@ -143,11 +147,10 @@ class Engine:
             self._earnings.stage(derived.contributions, batch)
             self._credit.settled(customers, batch)
             self._store.write(batch)
-            on_progress("customers", len(customers))
+            on_decided(len(customers))
         for settled in self._earnings.settle():
             self._send(settled.rows)
             self._store.write(settled.batch)
-            on_progress("entries", len(settled.rows))
 
     def _dirty(self) -> Iterator[list[bytes]]:
         after = b""

@@ -25,7 +25,7 @@ from pipeline.state.keys import part, text
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.facts import decode, fact_values, key_columns, resolve
 from pipeline.steps.identity import Binding, ForwardedClick
-from pipeline.steps.rows import Rows
+from pipeline.steps.rows import Rows, shown_raw
 
 KIND = {"sign_up": "s", "order": "o", "refund": "r"}
 _CLICK, _SIGN_UP, _ORDER, _REFUND = b"csor"
@@ -176,6 +176,10 @@ class CreditStep:
                 break
         return found
 
+    def count_dirty(self) -> int:
+        """How many customers are dirty."""
+        return sum(1 for _ in self._store.scan("dirty", b""))
+
     def all_customers(self) -> Iterator[bytes]:
         """Every customer with a fact, ascending by key."""
         last = b""
@@ -284,7 +288,7 @@ class CreditStep:
         if facts.refunds:
             accepted = {order.order_id for order in story.accepted_orders}
             for event_id, fields in facts.refunds:
-                rows.add("refunds", (event_id, *ids, *fields[1:], int(fields[2] in accepted)), version)
+                rows.add("refunds", (event_id, *ids, *fields[1:], fields[2] in accepted), version)
         if not duplicates and not emitted.duplicates:
             return
         emitted.duplicates = sorted(duplicates.union(emitted.duplicates))
@@ -292,7 +296,7 @@ class CreditStep:
             copy = self._store.get("facts", b"%b\x00p\x00%b" % (facts.key, part(event_id)))
             if copy is not None:
                 source, position, raw = msgspec.msgpack.decode(copy)
-                dead = (source, position, "duplicate_order", raw)
+                dead = (source, str(position), "duplicate_order", shown_raw(raw))
                 rows.add("dead_letters", dead, version, deleted=event_id not in duplicates)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "orders": (*_FACT, *VALUE_FIELDS["order"]),
     "refunds": (*_FACT, *VALUE_FIELDS["refund"], "matched"),
 }
+
+
+def shown_raw(raw: bytes) -> str:
+    """The bytes of a record as tables show them: text if they are UTF-8, else ``base64:`` and the base64 of them."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return "base64:" + b64encode(raw).decode()
 
 
 class Rows:

@@ -47,7 +47,7 @@ def arrow_text(column: Column, ill_typed: Mask) -> Column:
     except pa.ArrowInvalid:
         values = _as_bytes(plain).to_pylist()
         texts = [None if value is None else value.decode(errors="surrogateescape") for value in values]
-        return text_column(texts, ill_typed)
+        return text_column(texts, ill_typed, may_hold_bytes=False)
     return text
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from pipeline.domain.events import EVENT_TYPES
 from pipeline.wire.admission import Admission, Admitted, DeadLetter, judged
 from pipeline.wire.arrow_columns import shown
-from pipeline.wire.avro_blocks import BrokenBlockError, zigzag
+from pipeline.wire.avro_blocks import BrokenBlockError
 from pipeline.wire.avro_schemas import FASTAVRO_ERRORS, FileSchema
 from pipeline.wire.columns import Candidates, Column, from_records
 from pipeline.wire.tables import judged_rows
@@ -57,6 +57,8 @@ class _Flat:
         try:
             if count > len(body):
                 raise BrokenBlockError("fewer bytes than records")
+            for values in self._values:
+                values += [None] * count
             self._decode(body, count)
         except (BrokenBlockError, IndexError) as error:
             for values in self._values:
@@ -67,34 +69,42 @@ class _Flat:
     def _decode(self, body: bytes, count: int) -> None:
         """The hot loop: a few bytecodes a field. Slices that reach past the end show in the last line."""
         plan = [
-            (each.null_byte, each.value_byte, each.is_text, values.append)
+            (each.null_byte, each.value_byte, each.is_text, values)
             for each, values in zip(self._fields, self._values, strict=True)
         ]
         at = 0
-        for _ in range(count):
-            for null_byte, value_byte, is_text, append in plan:
+        for row in range(self.waiting, self.waiting + count):
+            for null_byte, value_byte, is_text, values in plan:
                 if value_byte >= 0:
                     branch = body[at]
                     at += 1
                     if branch == null_byte:
-                        append(None)
                         continue
                     if branch != value_byte:
                         raise BrokenBlockError("no such branch")
                 number = body[at]
-                if number < 128:
+                at += 1
+                if number > 127:
+                    number &= 127
+                    shift = 7
+                    while (more := body[at]) > 127:
+                        number |= (more & 127) << shift
+                        shift += 7
+                        at += 1
+                        if shift > 63:
+                            raise BrokenBlockError("an integer of more than 64 bits")
+                    number |= more << shift
                     at += 1
-                    number = (number >> 1) ^ -(number & 1)
-                else:
-                    number, at = zigzag(body, at)
+                    if number >> 64:
+                        raise BrokenBlockError("an integer of more than 64 bits")
+                number = (number >> 1) ^ -(number & 1)
                 if not is_text:
-                    append(number)
+                    values[row] = number
                     continue
                 if number < 0:
                     raise BrokenBlockError("a negative length")
-                end = at + number
-                append(body[at:end])
-                at = end
+                start, at = at, at + number
+                values[row] = body[start:at]
         if at != len(body):
             raise BrokenBlockError("the records do not fill the block")
 
@@ -182,7 +192,7 @@ def _candidates(
         return [_as_json(event_type, items[rows[index]]) for index in wanted]
 
     positions = np.array(rows, dtype=np.uint64) + np.uint64(first)
-    return from_records(event_type, records, positions, raw_of, text_times=False)
+    return from_records(event_type, records, positions, raw_of, is_json=False)
 
 
 def _as_json(event_type: str, item: Any) -> bytes:

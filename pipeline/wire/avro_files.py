@@ -30,7 +30,7 @@ _HEADER: Final[Any] = {
         {"name": "sync", "type": {"type": "fixed", "name": "sync", "size": 16}},
     ],
 }
-_PART_RECORDS: Final = 8192
+_PART_RECORDS: Final = 32_768
 
 
 def check_avro(stream: ByteStream) -> None:

@@ -52,9 +52,9 @@ def from_records(
     positions: npt.NDArray[np.uint64],
     raw_of: RawOf,
     *,
-    text_times: bool,
+    is_json: bool,
 ) -> Candidates:
-    """Gather decoded records by column. ``text_times``: RFC 3339 text is a time too (JSON), else only an integer is.
+    """Gather decoded records by column. ``is_json``: RFC 3339 text is a time too, and there are no ``bytes``.
 
     A ``str`` with a lone surrogate (JSON's ``\\ud800``, or bytes decoded with ``surrogateescape``) is a wrong type.
     """
@@ -63,24 +63,24 @@ def from_records(
     for field in EVENT_TYPES[event_type].fields:
         name = field.name
         values = [record.get(name) for record in records]
-        columns[name] = _column(field, values, ill_typed, text_times)
+        columns[name] = _column(field, values, ill_typed, is_json)
     return Candidates(event_type, columns, ill_typed, positions, raw_of)
 
 
-def _column(field: Field, values: list[Any], ill_typed: Mask, text_times: bool) -> Column:
+def _column(field: Field, values: list[Any], ill_typed: Mask, is_json: bool) -> Column:
     if field.is_text:
-        return text_column(values, ill_typed)
-    if field.kind == "time" and text_times:
+        return text_column(values, ill_typed, may_hold_bytes=not is_json)
+    if field.kind == "time" and is_json:
         return _json_time_column(values, ill_typed)
     return integer_column(values, ill_typed)
 
 
-def text_column(values: list[Any], ill_typed: Mask) -> Column:
+def text_column(values: list[Any], ill_typed: Mask, *, may_hold_bytes: bool) -> Column:
     """A string column of Python values; what is neither ``str`` nor None, or not Unicode, is marked."""
-    if _TEXT.issuperset(map(type, values)):  # pa.array() alone would take bytes for text
+    if not may_hold_bytes or _TEXT.issuperset(map(type, values)):  # pa.array() would take bytes for text
         try:
             return pa.array(values, pa.string())
-        except UnicodeEncodeError:
+        except (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError):
             pass
     kept: list[str | None] = []
     for row, value in enumerate(values):
@@ -134,7 +134,9 @@ def utf8_column(values: list[bytes], ill_typed: Mask) -> Column:
     try:
         return pa.array(values, pa.binary()).cast(pa.string())
     except pa.ArrowInvalid:
-        return text_column([value.decode(errors="surrogateescape") for value in values], ill_typed)
+        return text_column(
+            [value.decode(errors="surrogateescape") for value in values], ill_typed, may_hold_bytes=False
+        )
 
 
 def digit_column(values: list[bytes], ill_typed: Mask, *, text_times: bool) -> Column:

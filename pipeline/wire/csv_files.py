@@ -24,7 +24,7 @@ from pipeline.wire.streams import ByteStream, InputError, line_blocks
 
 _BLANK: Final = b" \t\r"
 _QUOTED: Final = re.compile(rb'"([^"]*+(?:""[^"]*+)*+)"')
-_PART_RECORDS: Final = 8192
+_PART_RECORDS: Final = 32_768
 _PART_BYTES: Final = 4 * 2**20
 _MAX_LINES_AHEAD_BYTES: Final = 2**16
 

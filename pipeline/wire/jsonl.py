@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -24,16 +24,34 @@ from pipeline.wire.streams import ByteStream, LineBlock, line_blocks
 _BLANK: Final = b" \t\r"
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _NO_BRACKETS: Final = bytes(each for each in range(256) if each not in b"[]{}")
+_PART_RECORDS: Final = 32_768
+_PART_BYTES: Final = 4 * 2**20
 _MAX_DEPTH: Final = 500
 _MAX_DIGITS: Final = 4000
 
 
 def read_jsonl(stream: ByteStream, admission: Admission, part_records: int) -> Iterator[Admitted]:
     """Read and judge all lines, at most ``part_records`` at a time."""
-    for block in line_blocks(stream):
-        for start in range(0, len(block.lines), part_records):
-            lines = block.lines[start : start + part_records]
-            yield _part(LineBlock(block.number + start, lines, block.defect), stream, admission)
+    limit = min(part_records, _PART_RECORDS)
+    for block in _full(line_blocks(stream)):
+        for start in range(0, len(block.lines), limit):
+            lines = block.lines[start : start + limit]
+            yield _part(LineBlock(block.number + start, lines, block.size, block.defect), stream, admission)
+
+
+def _full(blocks: Iterable[LineBlock]) -> Iterator[LineBlock]:
+    """Blocks joined until they are worth the fixed cost of judging them: some milliseconds."""
+    held: LineBlock | None = None
+    for block in blocks:
+        if held is None:
+            held = block
+        elif held.defect or block.defect or held.size + block.size > _PART_BYTES:
+            yield held
+            held = block
+        else:
+            held = LineBlock(held.number, held.lines + block.lines, held.size + block.size)
+    if held is not None:
+        yield held
 
 
 def _part(block: LineBlock, stream: ByteStream, admission: Admission) -> Admitted:
@@ -76,7 +94,7 @@ def _candidates(event_type: str, records: list[dict[str, Any]], rows: list[int],
     def raw_of(wanted: Sequence[int]) -> list[bytes]:
         return [block.lines[rows[index]].removesuffix(b"\r") for index in wanted]
 
-    return from_records(event_type, records, positions, raw_of, text_times=True)
+    return from_records(event_type, records, positions, raw_of, is_json=True)
 
 
 def read_object(line: bytes) -> dict[str, Any] | None:

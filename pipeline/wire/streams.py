@@ -181,13 +181,14 @@ class ByteStream:
 
 @dataclass(frozen=True, slots=True)
 class LineBlock:
-    """Consecutive lines without their ``\\n``; ``number`` is the first one's, from 1.
+    """Consecutive lines without their ``\\n``; ``number`` is the first one's, from 1. ``size`` is about their bytes.
 
     ``defect`` "too_long" or "cut" (the compressed stream broke within it): then it is a single line, and incomplete.
     """
 
     number: int
     lines: list[bytes]
+    size: int
     defect: Literal["", "too_long", "cut"] = ""
 
 
@@ -211,24 +212,25 @@ def line_blocks(stream: ByteStream) -> Iterator[LineBlock]:
         if tail_bytes > MAX_RAW_BYTES:
             end = first.find(b"\n")
             tail.append(first if end < 0 else first[:end])
-            yield LineBlock(number, [_without_bom(b"".join(tail), number)[:MAX_RAW_BYTES]], "too_long")
+            line = _without_bom(b"".join(tail), number)[:MAX_RAW_BYTES]
+            yield LineBlock(number, [line], MAX_RAW_BYTES, "too_long")
             number += 1
             lines = [] if end < 0 else first[end + 1 :].split(b"\n")
         else:
             lines = b"".join((*tail, first)).split(b"\n")
             lines[0] = _without_bom(lines[0], number)
         if lines:
-            yield LineBlock(number, lines)
+            yield LineBlock(number, lines, tail_bytes + len(first))
             number += len(lines)
         tail, tail_bytes = ([rest], len(rest)) if rest else ([], 0)
     last = _without_bom(b"".join(tail), number)
     if tail_bytes > MAX_RAW_BYTES:
-        yield LineBlock(number, [last[:MAX_RAW_BYTES]], "too_long")
+        yield LineBlock(number, [last[:MAX_RAW_BYTES]], MAX_RAW_BYTES, "too_long")
         last, number = b"", number + 1
     if stream.broken is not None:
-        yield LineBlock(number, [last], "cut")
+        yield LineBlock(number, [last], len(last), "cut")
     elif last:
-        yield LineBlock(number, [last])
+        yield LineBlock(number, [last], len(last))
 
 
 def _without_bom(line: bytes, number: int) -> bytes:

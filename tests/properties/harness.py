@@ -115,7 +115,7 @@ def answer(sink: StandingSink) -> dict[str, list[Row]]:
                 shown["explanation"] = json.loads(shown["explanation"])["touchpoints"]
             rows.append(shown)
         found[table] = canonical(rows)
-    dead = [{"index": row["position"], "reason": row["reason"]} for row in sink.standing("dead_letters")]
+    dead = [{"index": int(row["position"]), "reason": row["reason"]} for row in sink.standing("dead_letters")]
     found["dead_letters"] = canonical(dead)
     for table, name in (("clicks", "click"), ("sign_ups", "sign_up"), ("orders", "order"), ("refunds", "refund")):
         rows = []

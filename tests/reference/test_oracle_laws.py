@@ -13,7 +13,7 @@ from tests.properties.worlds import World, random_world
 from .oracle import Row, compute
 
 OUTCOMES = ("attributions", "referrals", "ledger_entries", "milestones", "clicks", "sign_ups", "orders", "refunds")
-SEEDS = range(150)
+SEEDS = range(100)
 
 
 @lru_cache(maxsize=len(SEEDS))

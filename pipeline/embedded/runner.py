@@ -1,0 +1,50 @@
+"""One run over files: sources in, outcomes settled, with progress for whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from pipeline.domain.terms import Catalogue
+from pipeline.embedded.database import Database
+from pipeline.embedded.engine import Counts, Engine
+from pipeline.terms_files import fingerprint
+from pipeline.wire.files import Source
+
+
+class Watcher(Protocol):
+    """Who is told how far a run has come."""
+
+    def reading(self, total_bytes: int | None) -> AbstractContextManager[None]:
+        """Reading begins; the context ends with it."""
+
+    def read(self, records: int, bytes_read: int) -> None:
+        """So much more was read."""
+
+    def deciding(self, customers: int) -> AbstractContextManager[None]:
+        """Deriving outcomes begins, for so many customers."""
+
+    def decided(self, customers: int) -> None:
+        """So many more customers are done."""
+
+
+def run(database: Database, catalogue: Catalogue, sources: Sequence[Source], watcher: Watcher) -> Counts:
+    """Take every source and settle what it implies; the counts are of this run alone.
+
+    Killed or interrupted at any point, it is simply run again with the same arguments.
+
+    :raises TermsChangedError: the database holds a program that the catalogue lacks.
+    :raises InputError: a source failed in the middle.
+    """
+    engine = Engine(database.store, database.warehouse, catalogue, fingerprint(catalogue))
+    sizes = [source.size_bytes for source in sources]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    with watcher.reading(total):
+        for source in sources:
+            for admitted in source.chunks(catalogue):
+                engine.take(admitted)
+                watcher.read(admitted.records, admitted.bytes_read)
+    with watcher.deciding(engine.customers_to_decide()):
+        engine.settle(watcher.decided)
+    return engine.counts
