@@ -13,9 +13,9 @@ from pipeline.domain.terms import Model
 
 WHOLE_BPS = 10_000
 
-# Enough digits that a weight is exact far beyond the 1e-9 to which a quota is rounded.
+# Enough digits that a quota is exact far beyond the 1e-9 to which it is rounded.
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
-_NANO = Decimal("1e-9")
+_CLEAR = 1e-6
 
 
 def split(model: Model, click_times_ms: Sequence[int], half_life_ms: int) -> list[int]:
@@ -39,22 +39,39 @@ def split(model: Model, click_times_ms: Sequence[int], half_life_ms: int) -> lis
 
 
 def _time_decay(click_times_ms: Sequence[int], half_life_ms: int) -> list[int]:
-    """Weights 2^(-(c_last - c) / half_life), quotas rounded to 1e-9 of a basis point before the remainder is dealt."""
+    """Weights 2^(-(c_last - c) / half_life), quotas rounded to 1e-9 of a basis point before the remainder is dealt.
+
+    Binary floating point is far nearer to the true quotas than :data:`_CLEAR`. Where no quota is that near to a whole
+    point, and no two remainders that near to each other, neither its error nor the rounding can move a share.
+    """
+    last = click_times_ms[-1]
+    weights = [2.0 ** ((at - last) / half_life_ms) for at in click_times_ms]
+    scale = WHOLE_BPS / sum(weights)
+    quotas = [weight * scale for weight in weights]
+    shares = [int(quota) for quota in quotas]
+    remainders = [quota - share for quota, share in zip(quotas, shares, strict=True)]
+    ascending = sorted(remainders)
+    gaps = zip(ascending, ascending[1:], strict=False)
+    if ascending[0] < _CLEAR or ascending[-1] > 1 - _CLEAR or any(above - below < _CLEAR for below, above in gaps):
+        return _time_decay_exactly(click_times_ms, half_life_ms)
+    for index in sorted(range(len(shares)), key=lambda index: -remainders[index])[: WHOLE_BPS - sum(shares)]:
+        shares[index] += 1
+    return shares
+
+
+def _time_decay_exactly(click_times_ms: Sequence[int], half_life_ms: int) -> list[int]:
     last = click_times_ms[-1]
     two = Decimal(2)
-    weights = [
-        _EXACT.power(two, _EXACT.divide(Decimal(at - last), Decimal(half_life_ms))) if at != last else Decimal(1)
-        for at in click_times_ms
-    ]
+    weights = [_EXACT.power(two, _EXACT.divide(Decimal(at - last), Decimal(half_life_ms))) for at in click_times_ms]
     total = Decimal(0)
     for weight in weights:
         total = _EXACT.add(total, weight)
-    scale = 10**9
+    nano = 10**9
     nano_quotas = [
-        int(_EXACT.divide(_EXACT.multiply(weight, Decimal(WHOLE_BPS)), total).quantize(_NANO, context=_EXACT) * scale)
+        int(_EXACT.divide(_EXACT.multiply(weight, Decimal(WHOLE_BPS * nano)), total).to_integral_value(ROUND_HALF_EVEN))
         for weight in weights
     ]
-    return _deal(nano_quotas, scale)
+    return _deal(nano_quotas, nano)
 
 
 def _deal(numerators: Sequence[int], denominator: int) -> list[int]:

@@ -9,7 +9,7 @@ derived stays marked until its rows are acknowledged. An interrupted run is simp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -31,7 +31,13 @@ _TERMS_KEY = b"terms"
 
 
 class Sink(Protocol):
-    """Where rows go. A row is acknowledged when the call returns; a row sent twice is one row."""
+    """Where rows go, and where whole clicks are found again.
+
+    A row is acknowledged when the call returns; a row sent twice is one row.
+    """
+
+    def click(self, brand_id: str, visitor_id: str, event_id: str) -> Mapping[str, str | int] | None:
+        """The present fields of one click that was inserted; None if there is none."""
 
     def insert(self, table: str, columns: pa.Table) -> None:
         """Insert columns; those that the table has besides take their defaults."""
@@ -76,7 +82,7 @@ class Engine:
         changed = known is not None and known.fingerprint != fingerprint
         epoch = known.epoch + changed if known is not None else 0
         self.terms_changed = changed
-        self._identity = IdentityStep(store)
+        self._identity = IdentityStep(store, sink)
         self._credit = CreditStep(store, catalogue, epoch)
         self._earnings = EarningsStep(store, catalogue)
         self.counts = Counts()

@@ -9,6 +9,7 @@ from typing import Protocol
 from pipeline.domain.terms import Catalogue
 from pipeline.embedded.database import Database
 from pipeline.embedded.engine import Counts, Engine
+from pipeline.embedded.tables import Tables
 from pipeline.terms_files import fingerprint
 from pipeline.wire.files import Source
 
@@ -37,7 +38,7 @@ def run(database: Database, catalogue: Catalogue, sources: Sequence[Source], wat
     :raises TermsChangedError: the database holds a program that the catalogue lacks.
     :raises InputError: a source failed in the middle.
     """
-    engine = Engine(database.store, database.warehouse, catalogue, fingerprint(catalogue))
+    engine = Engine(database.store, Tables(database.warehouse), catalogue, fingerprint(catalogue))
     sizes = [source.size_bytes for source in sources]
     total = None if None in sizes else sum(size for size in sizes if size is not None)
     with watcher.reading(total):

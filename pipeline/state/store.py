@@ -8,6 +8,7 @@ from typing import Protocol
 # Every table of every step. A store knows no others, so that a misspelt name fails at once.
 TABLES = (
     "clicks",  # IDENTITY: brand, visitor, event -> click
+    "words",  # IDENTITY: number -> program, partner and link that clicks name by it
     "bindings",  # IDENTITY: brand, visitor, customer -> nothing
     "facts",  # CREDIT: brand, customer, kind, event -> fact
     "emitted",  # CREDIT: brand, customer -> every destination it ever wrote to

@@ -50,7 +50,7 @@ class CustomerFacts:
 
     def __init__(self, key: bytes, found: Iterable[tuple[bytes, bytes]]) -> None:
         self.key = key
-        self.clicks: dict[bytes, list[Any]] = {}  # by visitor and event, as keys hold them
+        self.clicks: dict[bytes, Sequence[Any]] = {}  # by visitor and event, as keys hold them
         self.sign_ups: list[tuple[str, list[Any]]] = []  # event_id and value
         self.orders: list[tuple[str, list[Any]]] = []
         self.refunds: list[tuple[str, list[Any]]] = []
@@ -83,7 +83,7 @@ class CustomerFacts:
         for tail, fields in self.clicks.items():
             visitor, event = tail.split(b"\x00")
             known += fields[0]
-            clicks.append(Click(fields[1], text(event), text(visitor), fields[2], fields[3], fields[4] or ""))
+            clicks.append(Click(fields[1], text(event), text(visitor), fields[2], fields[3], fields[4]))
         for event_id, (edition, at, visitor_id, click_id, coupon, email, *_) in self.sign_ups:
             known += edition
             sign_ups.append(SignUp(at, event_id, visitor_id or "", click_id or "", coupon or "", email or ""))
@@ -156,9 +156,9 @@ class CreditStep:
     def add_clicks(self, clicks: Iterable[ForwardedClick], batch: WriteBatch) -> None:
         """Take clicks that IDENTITY forwards. An edition lower than the known one is stale, and ignored."""
         by_key = {}
-        for brand, customer, visitor, event, fact in clicks:
+        for brand, customer, visitor, event, click in clicks:
             key = b"%b\x00%b\x00c\x00%b\x00%b" % (brand, customer, visitor, event)
-            by_key[key] = (b"%b\x00%b" % (brand, customer), fact)
+            by_key[key] = (b"%b\x00%b" % (brand, customer), _encode(click[:5]))
         keys = list(by_key)
         facts, dirty = batch.table("facts"), batch.table("dirty")
         for key, known in zip(keys, self._store.get_many("facts", keys), strict=True):
@@ -202,14 +202,13 @@ class CreditStep:
         """Like :meth:`add_clicks`, for clicks of customers that are loaded: they see them at once."""
         by_customer = {each.key: each for each in loaded}
         facts = batch.table("facts")
-        for brand, customer, visitor, event, value in clicks:
+        for brand, customer, visitor, event, click in clicks:
             customer_key = brand + b"\x00" + customer
             tail = visitor + b"\x00" + event
             known = by_customer[customer_key].clicks
-            fact = decode(value)
-            if tail not in known or known[tail][0] < fact[0]:
-                known[tail] = fact
-                facts[b"%b\x00c\x00%b" % (customer_key, tail)] = value
+            if tail not in known or known[tail][0] < click.edition:
+                known[tail] = click[:5]
+                facts[b"%b\x00c\x00%b" % (customer_key, tail)] = _encode(click[:5])
 
     def decide(self, facts: CustomerFacts) -> Decision:
         """Everything that one customer's facts come to; a pure function of them and the terms."""

@@ -5,15 +5,26 @@ Nine events in ten are clicks of visitors who never buy. They end here, at the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from pipeline.domain.events import canonical_json
 from pipeline.state.keys import part
 from pipeline.state.store import Store, WriteBatch
-from pipeline.steps.facts import decode, fact_values, key_columns, resolve
+from pipeline.steps.clicks import ClickCodec, KeptClick, standing_row, with_edition
+from pipeline.steps.facts import key_columns
+
+_AT_AND_PRINT = slice(5, 15)  # of a packed click: what differs where contents differ
+
+
+class Truth(Protocol):
+    """Where whole clicks are: state is only an index of it."""
+
+    def click(self, brand_id: str, visitor_id: str, event_id: str) -> Mapping[str, str | int] | None:
+        """The present fields of the copy that counts so far; None if there is none."""
 
 
 class Binding(NamedTuple):
@@ -25,21 +36,21 @@ class Binding(NamedTuple):
 
 
 class ForwardedClick(NamedTuple):
-    """A click on its way to a customer's story; the parts are as keys hold them, ``fact`` is the click's value in state."""
+    """A click on its way to a customer's story; the parts are as keys hold them."""
 
     brand: bytes
     customer: bytes
     visitor: bytes
     event: bytes
-    fact: bytes
+    click: KeptClick
 
 
 @dataclass(frozen=True, slots=True)
 class NewClicks:
     """What a batch of clicks came to."""
 
-    rows: list[int]  # of the batch, that are new or replace an earlier copy
-    editions: list[int]  # of those rows' facts
+    rows: Sequence[int]  # of the batch, that are new or replace an earlier copy
+    editions: Sequence[int]  # of those rows' facts
     repeats: int
     forwarded: list[ForwardedClick]
 
@@ -47,8 +58,10 @@ class NewClicks:
 class IdentityStep:
     """The step over one store. It writes nothing itself: what it wants written is put into the caller's batch."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, truth: Truth) -> None:
         self._store = store
+        self._truth = truth
+        self._codec = ClickCodec(store)
         # Visitors that belong to somebody, so that a batch of clicks is tested without asking the store for each.
         self._bound = {key.rsplit(b"\x00", 1)[0] for key, _ in store.scan("bindings", b"")}
 
@@ -59,19 +72,61 @@ class IdentityStep:
             f"{brand}\x00{visitor}\x00{event}".encode()
             for brand, visitor, event in zip(brands, visitors, events, strict=True)
         ]
-        new, rows = resolve("click", keys, fact_values("click", clicks), self._store.get_many("clicks", keys))
+        values = self._codec.pack(clicks, batch)
+        known = self._store.get_many("clicks", keys)
+        new = dict(zip(keys, values, strict=True))
+        rows: Sequence[int] = range(len(keys))
+        editions: Sequence[int] = (1,) * len(keys)
+        if len(new) < len(keys) or any(known):
+            new, rows, editions = self._resolve(clicks, keys, values, known)
         batch.table("clicks").update(new)
-        forwarded: list[ForwardedClick] = []
-        if self._bound:
-            for key, fact in new.items():
-                brand_visitor, event = key.rsplit(b"\x00", 1)
-                if brand_visitor in self._bound:
-                    brand, visitor = brand_visitor.split(b"\x00")
-                    for customer in self._customers_of(brand_visitor):
-                        forwarded.append(ForwardedClick(brand, customer, visitor, event, fact))
-        # An edition is the second byte of a fact: a small MessagePack integer after the array's header.
-        editions = [_edition(new[keys[row]]) for row in rows]
-        return NewClicks(rows, editions, len(keys) - len(rows), forwarded)
+        return NewClicks(rows, editions, len(keys) - len(rows), list(self._forward(new)) if self._bound else [])
+
+    def _resolve(
+        self, clicks: pa.Table, keys: Sequence[bytes], values: Sequence[bytes], known: Sequence[bytes | None]
+    ) -> tuple[dict[bytes, bytes], list[int], list[int]]:
+        """Which clicks are new or replace another copy: their values by key, their rows, and their editions.
+
+        Of copies that differ, the smallest (occurred_at, canonical JSON) counts.
+        """
+        new: dict[bytes, bytes] = {}
+        row_of: dict[bytes, int] = {}
+        for row, (key, value, old) in enumerate(zip(keys, values, known, strict=True)):
+            standing = new.get(key, old)
+            if standing is None:
+                new[key] = value
+                row_of[key] = row
+            elif standing[_AT_AND_PRINT] != value[_AT_AND_PRINT] and (
+                value[5:11] < standing[5:11]
+                or (value[5:11] == standing[5:11] and self._precedes(clicks, row, row_of.get(key)))
+            ):
+                new[key] = with_edition(value, int.from_bytes(standing[:2], "big") + 1)
+                row_of[key] = row
+        return new, list(row_of.values()), [int.from_bytes(new[key][:2], "big") for key in row_of]
+
+    def _precedes(self, clicks: pa.Table, row: int, standing_in: int | None) -> bool:
+        """Whether a row's content precedes that of the copy that counts so far, at one occurred_at."""
+        contender = standing_row(clicks, row)
+        standing = (
+            standing_row(clicks, standing_in)
+            if standing_in is not None
+            else self._truth.click(
+                str(contender["brand_id"]), str(contender["visitor_id"]), str(contender["event_id"])
+            )
+        )
+        if standing is None:
+            raise LookupError(f"click {contender['event_id']} is in state, but not in the truth that state is an index of")
+        return canonical_json("click", contender).encode() < canonical_json("click", standing).encode()
+
+    def _forward(self, new: Mapping[bytes, bytes]) -> Iterable[ForwardedClick]:
+        """Of the new clicks those whose visitor belongs to somebody, once for each customer."""
+        for key, value in new.items():
+            brand_visitor, event = key.rsplit(b"\x00", 1)
+            if brand_visitor in self._bound:
+                brand, visitor = brand_visitor.split(b"\x00")
+                click = self._codec.unpack(value)
+                for customer in self._customers_of(brand_visitor):
+                    yield ForwardedClick(brand, customer, visitor, event, click)
 
     def bind(self, bindings: Iterable[Binding], batch: WriteBatch) -> list[ForwardedClick]:
         """Take bindings; those that are new forward every click known of their visitor."""
@@ -85,7 +140,9 @@ class IdentityStep:
         forwarded = []
         for (brand, visitor, customer), clicks in zip(new, self._store.scan_each("clicks", prefixes), strict=True):
             start = len(brand) + len(visitor) + 2
-            forwarded += [ForwardedClick(brand, customer, visitor, key[start:], fact) for key, fact in clicks]
+            forwarded += [
+                ForwardedClick(brand, customer, visitor, key[start:], self._codec.unpack(value)) for key, value in clicks
+            ]
         return forwarded
 
     def _customers_of(self, brand_visitor: bytes) -> Sequence[bytes]:
@@ -97,9 +154,3 @@ def binding(brand_id: str, visitor_id: str, customer_id: str) -> Binding:
     """A binding of plain ids."""
     return Binding(part(brand_id), part(visitor_id), part(customer_id))
 
-
-def _edition(fact: bytes) -> int:
-    edition = fact[1]
-    if edition < 0x80:
-        return edition
-    return int(decode(fact)[0])

@@ -53,6 +53,12 @@ class StandingSink:
         if standing is None or row["version"] >= standing["version"]:
             self._rows[table][key] = row
 
+    def click(self, brand_id: str, visitor_id: str, event_id: str) -> Row | None:
+        row = self._rows["clicks"].get((brand_id, visitor_id, event_id))
+        if row is None:
+            return None
+        return {name: value for name, value in row.items() if value is not None and name not in ("version", "is_deleted")}
+
     def standing(self, table: str) -> list[Row]:
         rows = (row for row in self._rows[table].values() if not row["is_deleted"])
         return [{name: value for name, value in row.items() if name not in ("version", "is_deleted")} for row in rows]
@@ -76,7 +82,7 @@ def admit(catalogue: Catalogue, events: Sequence[dict[str, Any]], source: str, f
             positions = np.array([first + index for index in rows], dtype=np.uint64)
             raws = [json.dumps(events[index], sort_keys=True).encode() for index in rows]
             records = [events[index] for index in rows]
-            groups.append(from_records(event_type, records, positions, _picker(raws), text_times=True))
+            groups.append(from_records(event_type, records, positions, _picker(raws), is_json=True))
     tables, dead = judged(admission, groups, [], source)
     return Admitted(tables, dead, source, len(events), 0)
 

@@ -176,3 +176,25 @@ def test_a_raised_threshold_is_noticed_at_the_next_change() -> None:
     columns = ("status", "count", "threshold", "reached_at", "revoked_at")
     assert goal(programs, _three_customers()[:6], *columns) == [("reached", 2, 2, day(6), None)]
     assert goal(programs, _three_customers(), *columns) == [("revoked", 3, 9, day(6), day(7))]
+
+
+def test_an_award_taken_back_under_later_terms_names_the_version_that_gave_it() -> None:
+    """Awarded on day 6 under version 1 with its hold of 20 days, revoked on day 9 under version 2."""
+    first = _milestone(award_minor=900, scope="partner") | {"commission": {"rate_bps": 0, "hold": "20d"}}
+    programs = [first, _milestone(version=2, begins=8, award_minor=111)]
+    events = [*_three_customers(), refund(day(9), 100, of="o-ann")]
+    assert ledger(programs, events, "kind", "amount_minor", "payable_at", "terms_version") == [
+        ("milestone_award", 900, day(26), 1),
+        ("milestone_revocation", -900, day(26), 1),
+    ]
+
+
+def test_a_bonus_taken_back_names_the_version_that_gave_it() -> None:
+    """ann signed up under version 1, and the bonus is version 2's."""
+    later = _bonus()[0] | {"program": program(version=2, begins=3)["program"]}
+    programs = [program(commission={"rate_bps": 0}), later]
+    events = [*ANN, order(day(5)), refund(day(6), 10_000)]
+    assert ledger(programs, events, "kind", "amount_minor", "terms_version") == [
+        ("bonus", 250, 2),
+        ("bonus_clawback", -250, 2),
+    ]
