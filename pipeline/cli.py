@@ -12,6 +12,8 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
+DEMO_FOLDER = Path("crosscredit-demo")
+
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
@@ -70,6 +72,31 @@ def run_command(
         if output is not None:
             export_jsonl(opened.warehouse, output)
         print_summary(Console(), opened.warehouse, catalogue, counts, _hints(database, output, example_conversion(opened.warehouse)))
+
+
+@app.command(name="explain")
+def explain_command(id: str, /, *, database: Path = DEMO_FOLDER / "database") -> None:  # noqa: A002 - the option's name
+    """Show why a conversion was, or was not, credited: who, by which rule, under which terms, and why not the others.
+
+    For example: crosscredit explain O-1042 --database season.db
+
+    Parameters
+    ----------
+    id
+        An order_id, or the event_id of a sign-up or order.
+    database
+        The folder that `crosscredit run --database` or `crosscredit demo` made.
+    """
+    from pipeline.embedded.database import Database, exists
+    from pipeline.embedded.explain import explain
+
+    if not exists(database):
+        raise Unusable(f"There is no database in {database}. Name the folder that a run with --database made.")
+    with Database.open(database) as opened:
+        lines = explain(opened, id)
+    if not lines:
+        raise Unusable(f"{id} is not known in {database}. Ask for an order_id, or the event_id of a sign-up or order.")
+    print("\n".join(lines))
 
 
 def _hints(database: Path | None, output: Path | None, conversion_id: str) -> list[str]:

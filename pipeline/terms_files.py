@@ -12,7 +12,9 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.domain.terms import Catalogue
+import msgspec
+
+from pipeline.domain.terms import Catalogue, Program, Terms
 from pipeline.domain.terms_reader import Problem, TermsError
 from pipeline.domain.terms_versions import TermsDocument, check_catalogue
 from pipeline.toml_lines import toml_lines
@@ -53,6 +55,16 @@ def fingerprint(catalogue: Catalogue) -> str:
     """
     text = json.dumps(_plain(catalogue), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256((_FINGERPRINT_FORMAT + text).encode()).hexdigest()
+
+
+def packed(catalogue: Catalogue) -> bytes:
+    """The catalogue as bytes, for a database to keep beside what it implied."""
+    return msgspec.msgpack.encode([program.versions for program in catalogue.programs.values()])
+
+
+def unpacked(content: bytes) -> Catalogue:
+    """The catalogue that :func:`packed` packed."""
+    return Catalogue.of(Program(versions) for versions in msgspec.msgpack.decode(content, type=list[tuple[Terms, ...]]))
 
 
 def _distinct_files(paths: Sequence[Path], problems: list[Problem]) -> Iterator[Path]:

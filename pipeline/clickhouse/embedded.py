@@ -81,11 +81,6 @@ class EmbeddedSession:
             if table not in tuned:
                 self.client.command(f"ALTER TABLE {table} MODIFY SETTING {', '.join(wanted)}")
 
-    def write_json(self, sql: str, path: Path) -> None:
-        """Write the rows of a SELECT to a file as JSON Lines: the engine writes it, in one thread."""
-        name = str(path).replace("\\", "\\\\").replace("'", "\\'")
-        self.client.command(f"{sql} SETTINGS max_threads = 1 INTO OUTFILE '{name}' TRUNCATE FORMAT JSONEachRow")
-
     def close(self) -> None:
         """Let go of the engine. Called once."""
         with _guard:

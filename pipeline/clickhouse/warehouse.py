@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, Final, Protocol, Self, TypeAlias, cast
 
@@ -50,9 +51,6 @@ class Session(Protocol):
 
     def tune(self, tables: Sequence[str]) -> None:
         """After a migration: give the tables the settings that suit the engine."""
-
-    def write_json(self, sql: str, path: Path) -> None:
-        """Write the rows of a SELECT to a local file as JSON Lines, in bounded memory."""
 
     def close(self) -> None:
         """Let go of the engine. Called once."""
@@ -129,14 +127,22 @@ class Warehouse:
             return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
 
     def write_json(self, sql: str, path: Path) -> int:
-        """Write the rows of a SELECT to ``path`` as JSON Lines, in bounded memory; returns their number.
+        """Write the rows of a SELECT to ``path`` as JSON Lines, in bounded memory; returns how many.
 
-        What was there is overwritten; after an error the file is incomplete.
+        What was there is overwritten; after an error the file is incomplete. (The engine's own INTO OUTFILE takes a
+        quarter less CPU, but says nothing when the disk is full.)
         """
-        with _translated("write a file"):
-            self._session.write_json(sql, path)
-        with path.open("rb") as file:
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+        rows = 0
+        query = f"{sql} SETTINGS max_threads = 1"
+        with (
+            _translated("write a file"),
+            path.open("wb") as file,
+            closing(cast("RawIOBase", self._client.raw_stream(query, fmt="JSONEachRow"))) as stream,
+        ):
+            while chunk := stream.read(1 << 18):
+                file.write(chunk)
+                rows += chunk.count(b"\n")
+        return rows
 
     def settle(self, tables: Sequence[str] = tuple(TABLES)) -> None:
         """Merge each table into one part, so that many reads with FINAL after it are cheap. Needs free disk space."""
@@ -215,11 +221,11 @@ def _arrow_rows(table: Table, rows: Sequence[Sequence[object]], names: Sequence[
 
 
 def _arrow_values(column: Column, values: Sequence[object]) -> pa.Array[Any]:
-    if column.is_time:
-        return pa.array(values, pa.int64()).cast(column.arrow_type)
+    """Types are inferred first and then cast, because a cast refuses what building would cut (1.5 to 1)."""
     if column.type == "Int128":
         return pa.array([None if value is None else Decimal(cast(int, value)) for value in values], column.arrow_type)
-    return pa.array(values, column.arrow_type)
+    array: pa.Array[Any] = pa.array(cast("Sequence[Any]", values))
+    return (array.cast(pa.int64()) if column.is_time else array).cast(column.arrow_type)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ class AbsenceFilter:
 
     def add(self, keys: Sequence[bytes]) -> None:
         """Note keys that the table now holds."""
+        if not keys:
+            return
         run = np.sort(_hashes(keys))
         # Neighbours of like size are merged, so that there are few runs and each hash is moved few times.
         while self._runs and len(self._runs[-1]) < 2 * len(run):

@@ -17,7 +17,8 @@ from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.clicks import ClickCodec, KeptClick, standing_row, with_edition
 from pipeline.steps.facts import key_columns
 
-_AT_AND_PRINT = slice(5, 15)  # of a packed click: what differs where contents differ
+# Of a packed click: its time, and with the fingerprint what differs where contents differ.
+_AT, _AT_AND_PRINT = slice(5, 11), slice(5, 15)
 
 
 class Truth(Protocol):
@@ -74,35 +75,38 @@ class IdentityStep:
         ]
         values = self._codec.pack(clicks, batch)
         known = self._store.get_many("clicks", keys)
+        first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         new = dict(zip(keys, values, strict=True))
-        rows: Sequence[int] = range(len(keys))
-        editions: Sequence[int] = (1,) * len(keys)
-        if len(new) < len(keys) or any(known):
-            new, rows, editions = self._resolve(clicks, keys, values, known)
+        met = [row for row, key in enumerate(keys) if known[row] is not None or first[key] != row]
+        again = {keys[row] for row in met}
+        row_of = dict(first)
+        for key in again:
+            # Met before, in state or in this batch: settled one by one below.
+            del new[key], row_of[key]
+        for row in [*(first[key] for key in again), *(row for row in met if first[keys[row]] != row)]:
+            standing = new.get(keys[row], known[row])
+            if standing is None:
+                new[keys[row]] = values[row]
+                row_of[keys[row]] = row
+            elif self._replaces(clicks, row, values[row], standing, row_of.get(keys[row])):
+                new[keys[row]] = with_edition(values[row], int.from_bytes(standing[:2], "big") + 1)
+                row_of[keys[row]] = row
         batch.table("clicks").update(new)
+        rows = list(row_of.values())
+        editions = [1] * len(rows)
+        if again:
+            editions = [int.from_bytes(new[key][:2], "big") if key in again else 1 for key in row_of]
         return NewClicks(rows, editions, len(keys) - len(rows), list(self._forward(new)) if self._bound else [])
 
-    def _resolve(
-        self, clicks: pa.Table, keys: Sequence[bytes], values: Sequence[bytes], known: Sequence[bytes | None]
-    ) -> tuple[dict[bytes, bytes], list[int], list[int]]:
-        """Which clicks are new or replace another copy: their values by key, their rows, and their editions.
+    def _replaces(self, clicks: pa.Table, row: int, value: bytes, standing: bytes, standing_in: int | None) -> bool:
+        """Whether a row is to count instead of the copy of its event that counts so far.
 
         Of copies that differ, the smallest (occurred_at, canonical JSON) counts.
         """
-        new: dict[bytes, bytes] = {}
-        row_of: dict[bytes, int] = {}
-        for row, (key, value, old) in enumerate(zip(keys, values, known, strict=True)):
-            standing = new.get(key, old)
-            if standing is None:
-                new[key] = value
-                row_of[key] = row
-            elif standing[_AT_AND_PRINT] != value[_AT_AND_PRINT] and (
-                value[5:11] < standing[5:11]
-                or (value[5:11] == standing[5:11] and self._precedes(clicks, row, row_of.get(key)))
-            ):
-                new[key] = with_edition(value, int.from_bytes(standing[:2], "big") + 1)
-                row_of[key] = row
-        return new, list(row_of.values()), [int.from_bytes(new[key][:2], "big") for key in row_of]
+        if standing[_AT_AND_PRINT] == value[_AT_AND_PRINT]:
+            return False
+        at, standing_at = value[_AT], standing[_AT]
+        return at < standing_at or (at == standing_at and self._precedes(clicks, row, standing_in))
 
     def _precedes(self, clicks: pa.Table, row: int, standing_in: int | None) -> bool:
         """Whether a row's content precedes that of the copy that counts so far, at one occurred_at."""

@@ -112,6 +112,14 @@ def _plain(column: Column) -> Column:
     return column
 
 
+def without_views(column: Column) -> Column:
+    """The column in a layout that can be filtered: views of text or bytes become plain bytes."""
+    if types.is_string_view(column.type) or types.is_binary_view(column.type):
+        plain: Column = column.cast(pa.large_binary())
+        return plain
+    return column
+
+
 def _refused(column: Column, ill_typed: Mask, instead: Any) -> Column:
     """All nulls: whatever value there was has a wrong type."""
     if column.null_count < len(column):
@@ -121,11 +129,11 @@ def _refused(column: Column, ill_typed: Mask, instead: Any) -> Column:
 
 
 def _is_string(data_type: pa.DataType) -> bool:
-    return bool(types.is_string(data_type) or types.is_large_string(data_type) or types.is_string_view(data_type))
+    return bool(types.is_string(data_type) or types.is_large_string(data_type))
 
 
 def _is_binary(data_type: pa.DataType) -> bool:
-    return bool(types.is_binary(data_type) or types.is_large_binary(data_type) or types.is_binary_view(data_type))
+    return bool(types.is_binary(data_type) or types.is_large_binary(data_type))
 
 
 def _as_bytes(column: Column) -> Column:

@@ -181,16 +181,17 @@ class _Part:
     def _quoted(self, line: bytes, lines: _Lines) -> tuple[list[bytes], bytes]:
         """The fields and text of a record with quotes that begins with ``line``; takes the lines it goes on for."""
         text = line
-        ahead = 0
+        ahead = ahead_bytes = 0
         fields = split_record(text.removesuffix(b"\r"))
         while fields is None:
             more: list[bytes] = []
             while not more or b'"' not in more[-1]:
                 following = lines.ahead(ahead)
-                if following is None or len(text) - len(line) + len(following) > _MAX_LINES_AHEAD_BYTES:
+                if following is None or ahead_bytes + len(following) > _MAX_LINES_AHEAD_BYTES:
                     return [], line.removesuffix(b"\r")
                 more.append(following)
                 ahead += 1
+                ahead_bytes += len(following) + 1
             text = b"\n".join((text, *more))
             fields = split_record(text.removesuffix(b"\r"))
         if ahead and len(fields) != self._header.width:

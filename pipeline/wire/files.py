@@ -54,10 +54,11 @@ class Source:
 
         Chunks may be read again from the start (but not of standard input). InputError if the disk fails.
         """
-        return _regrouped(self._parts(Admission(catalogue), chunk_records), chunk_records)
-
-    def _parts(self, admission: Admission, chunk_records: int) -> Iterator[Admitted]:
         stream = ByteStream(self.path, self.name, self.compression)
+        parts = self._parts(stream, Admission(catalogue), chunk_records)
+        return _regrouped(_to_the_last_byte(parts, stream), chunk_records)
+
+    def _parts(self, stream: ByteStream, admission: Admission, chunk_records: int) -> Iterator[Admitted]:
         match self.kind:
             case "jsonl":
                 return read_jsonl(stream, admission, chunk_records)
@@ -152,6 +153,13 @@ def _source(path: str, given: str) -> Source:
 def _shown(path: str) -> str:
     """A path as text that can be stored: what is not UTF-8 in it is escaped."""
     return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _to_the_last_byte(parts: Iterator[Admitted], stream: ByteStream) -> Iterator[Admitted]:
+    """The parts, and what was read behind the last record: blank lines, a checksum."""
+    yield from parts
+    if rest := stream.take_consumed():
+        yield Admitted({}, [], stream.name, 0, rest)
 
 
 def _regrouped(parts: Iterable[Admitted], chunk_records: int) -> Iterator[Admitted]:

@@ -71,6 +71,7 @@ def _seekable(stream: ByteStream) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as unpacked:
         for piece in stream.pieces():
             unpacked.write(piece)
+        stream.take_consumed()  # progress is told by rows
         if stream.broken is not None:
             raise InputError(f"{stream.name}: {stream.broken}, so the Parquet footer is lost. Compress the file again.")
         unpacked.seek(0)

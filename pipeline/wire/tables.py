@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.domain.events import EVENT_TYPES
 from pipeline.wire.admission import Admission, Admitted, DeadLetter, judged
-from pipeline.wire.arrow_columns import arrow_integers, arrow_text, arrow_times, row_values, type_codes
+from pipeline.wire.arrow_columns import arrow_integers, arrow_text, arrow_times, row_values, type_codes, without_views
 from pipeline.wire.columns import Candidates, Column
 
 _TYPES: Final = tuple(EVENT_TYPES)
@@ -26,6 +26,7 @@ def judged_rows(
 
     ``columns`` are of one length and any types; there is at least one. The result's ``bytes_read`` is 0.
     """
+    columns = {name: without_views(column) for name, column in columns.items()}
     rows = len(next(iter(columns.values())))
     codes = np.full(rows, _TYPES.index(event_type)) if event_type else type_codes(columns["type"], _TYPES)
     groups = [_candidates(name, columns, codes == code, first) for code, name in enumerate(_TYPES) if code in codes]
