@@ -99,6 +99,26 @@ def explain_command(id: str, /, *, database: Path = DEMO_FOLDER / "database") ->
     print("\n".join(lines))
 
 
+@app.command(name="demo")
+def demo_command(*, folder: Path = DEMO_FOLDER, seed: int = 2026, events: int = 250_000) -> None:
+    """Run a season of cross-promotion between brands, check it against what its generator knows, and write the pages.
+
+    For example: crosscredit demo --folder /tmp/season --seed 7
+
+    Parameters
+    ----------
+    folder
+        Where the season's events and terms, the database and the pages go.
+    seed
+        Another seed makes another season.
+    events
+        How many records; at least 200 000 make a lively season.
+    """
+    from pipeline.demo.command import run_demo
+
+    run_demo(folder, seed, events, Console())
+
+
 def _hints(database: Path | None, output: Path | None, conversion_id: str) -> list[str]:
     hints = []
     if database is None:

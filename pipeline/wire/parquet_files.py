@@ -10,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Final
 
 import pyarrow as pa
@@ -29,22 +30,31 @@ _BATCH_BYTES: Final = 32 * 2**20
 
 def check_parquet(stream: ByteStream) -> None:
     """InputError if the footer cannot be read, or says nothing of the rows' types."""
-    with _opened(stream) as (file, _):
+    with _reading(stream.name), _opened(stream) as (file, _):
         _only_type(file, stream.name)
 
 
 def read_parquet(stream: ByteStream, admission: Admission, part_records: int) -> Iterator[Admitted]:
     """Read and judge all rows, at most ``part_records`` at a time."""
-    with _opened(stream) as (file, raw):
+    with _reading(stream.name), _opened(stream) as (file, raw):
         reader = _Reader(file, raw, stream.name, part_records)
         size = stream.path.stat().st_size if stream.path else 0
         told = 0
         for rows_done, part in reader.parts(admission):
             upto = size * rows_done // max(1, file.metadata.num_rows)
-            yield Admitted(part.events, part.dead, part.source, part.records, upto - told)
+            yield replace(part, bytes_read=upto - told)
             told = upto
         if told < size:
             yield Admitted({}, [], stream.name, 0, size - told)
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Turns a failing disk into an InputError; what Arrow says of damaged content is dealt with where it is read."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{name}: reading failed ({error}). Check the disk or share, and run again.") from error
 
 
 @contextmanager
@@ -125,7 +135,7 @@ class _Reader:
                 yield batch
                 done += batch.num_rows
         except (pa.ArrowException, OSError) as error:
-            self._raise_if_disk_failed(error)
+            _raise_if_disk_failed(error)
             readable = self._readable(index, done, min(rows, done + size))
             if readable > done:
                 yield next(self._read(index, readable)).slice(done)
@@ -144,16 +154,10 @@ class _Reader:
             try:
                 whole = next(self._read(index, middle)).num_rows == middle
             except (pa.ArrowException, OSError, StopIteration) as error:
-                self._raise_if_disk_failed(error)
+                _raise_if_disk_failed(error)
                 whole = False
             low, high = (middle, high) if whole else (low, middle)
         return low
-
-    def _raise_if_disk_failed(self, error: Exception) -> None:
-        if isinstance(error, OSError) and error.errno is not None:  # Arrow's errors about content have none
-            raise InputError(
-                f"{self._name}: reading failed ({error}). Check the disk or share, and run again."
-            ) from error
 
     def _row_group_bytes(self, index: int) -> bytes:
         group = self._file.metadata.row_group(index)
@@ -168,3 +172,9 @@ class _Reader:
         # Of columns with one name the last counts, as in JSON.
         columns = {name: batch.column(at) for at, name in enumerate(batch.schema.names)}
         return judged_rows(columns, first, self._only_type, admission, self._name)
+
+
+def _raise_if_disk_failed(error: Exception) -> None:
+    """Again, if it is the operating system's: Arrow's errors about content have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
