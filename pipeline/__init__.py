@@ -1,0 +1,1 @@
+"""crosscredit: referral detection that both sides can trust."""

@@ -20,12 +20,12 @@ EXIT_INTERRUPTED = 130
 
 app = App(
     name="crosscredit",
-    help="Referral detection that both sides can trust: exact, explained credit between brands that promote each other.",
+    help="Referral detection that both sides can trust: exact, explained credit between brands.",
     help_format="plaintext",
 )
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """Arguments, terms or files that cannot be used; the text names the remedy."""
 
 
@@ -33,7 +33,7 @@ class Unusable(Exception):
 def run_command(
     *,
     program: Annotated[list[str], Parameter(consume_multiple=True, negative=())],
-    input: Annotated[list[str], Parameter(consume_multiple=True, negative=())],  # noqa: A002 - the option's name
+    input: Annotated[list[str], Parameter(consume_multiple=True, negative=())],
     output: Path | None = None,
     database: Path | None = None,
 ) -> None:
@@ -71,11 +71,17 @@ def run_command(
         counts = run(opened, catalogue, sources, TerminalWatcher(Console(stderr=True)))
         if output is not None:
             export_jsonl(opened.warehouse, output)
-        print_summary(Console(), opened.warehouse, catalogue, counts, _hints(database, output, example_conversion(opened.warehouse)))
+        print_summary(
+            Console(),
+            opened.warehouse,
+            catalogue,
+            counts,
+            _hints(database, output, example_conversion(opened.warehouse)),
+        )
 
 
 @app.command(name="explain")
-def explain_command(id: str, /, *, database: Path = DEMO_FOLDER / "database") -> None:  # noqa: A002 - the option's name
+def explain_command(id: str, /, *, database: Path = DEMO_FOLDER / "database") -> None:
     """Show why a conversion was, or was not, credited: who, by which rule, under which terms, and why not the others.
 
     For example: crosscredit explain O-1042 --database season.db
@@ -91,11 +97,13 @@ def explain_command(id: str, /, *, database: Path = DEMO_FOLDER / "database") ->
     from pipeline.embedded.explain import explain
 
     if not exists(database):
-        raise Unusable(f"There is no database in {database}. Name the folder that a run with --database made.")
+        raise UnusableError(f"There is no database in {database}. Name the folder that a run with --database made.")
     with Database.open(database) as opened:
         lines = explain(opened, id)
     if not lines:
-        raise Unusable(f"{id} is not known in {database}. Ask for an order_id, or the event_id of a sign-up or order.")
+        raise UnusableError(
+            f"{id} is not known in {database}. Ask for an order_id, or the event_id of a sign-up or order."
+        )
     print("\n".join(lines))
 
 
@@ -136,13 +144,15 @@ def _check_output(output: Path | None) -> None:
     if output is None:
         return
     if output.exists() and not output.is_dir():
-        raise Unusable(f"--output {output} is a file. Name a folder; it is made if there is none.")
+        raise UnusableError(f"--output {output} is a file. Name a folder; it is made if there is none.")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Unusable(f"--output {output} cannot be made ({error.strerror}). Name a folder that you may write to.") from error
+        raise UnusableError(
+            f"--output {output} cannot be made ({error.strerror}). Name a folder that you may write to."
+        ) from error
     if not os.access(output, os.W_OK):
-        raise Unusable(f"--output {output} cannot be written to. Name a folder that you may write to.")
+        raise UnusableError(f"--output {output} cannot be written to. Name a folder that you may write to.")
 
 
 def _unusable() -> tuple[type[Exception], ...]:
@@ -153,7 +163,7 @@ def _unusable() -> tuple[type[Exception], ...]:
     from pipeline.state.rocks import StateError
     from pipeline.wire.files import InputError
 
-    return Unusable, TermsError, InputError, DatabaseError, StateError, TermsChangedError, WarehouseError
+    return UnusableError, TermsError, InputError, DatabaseError, StateError, TermsChangedError, WarehouseError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """Who earned a conversion, and why nobody else did (contract.md, section 4: candidates, priority, credit).
 
-:func:`attribute` judges one conversion; :func:`conversions_of` walks a customer's conversions in event order. Both are pure.
+:func:`attribute` judges one conversion; :func:`conversions_of` walks a customer's conversions in event order. Both
+are pure.
 """
 
 from __future__ import annotations
@@ -94,8 +95,10 @@ def conversions_of(story: Story, catalogue: Catalogue) -> list[Conversion]:
     if sign_up is not None and any(program.credit == "sign_up" for program in programs):
         of_sign_up = attribute(story, catalogue.brand_at(story.brand_id, sign_up.at), sign_up)
         conversions.append(of_sign_up)
-    for order in story.accepted_orders:
-        conversions.append(attribute(story, catalogue.brand_at(story.brand_id, order.at), order, of_sign_up))
+    conversions += [
+        attribute(story, catalogue.brand_at(story.brand_id, order.at), order, of_sign_up)
+        for order in story.accepted_orders
+    ]
     if len(conversions) > 1:
         conversions.sort(key=lambda conversion: conversion.position)
     return conversions
@@ -261,7 +264,7 @@ def _credit(
 
 
 def _by_partner(credited: Sequence[tuple[Click, int]]) -> tuple[tuple[PartnerShare, ...], str]:
-    """A partner's shares added up, ascending partner id, and the primary: the largest, ties to the latest touchpoint."""
+    """A partner's shares added up, ascending partner id, and the primary: the largest, ties to the latest one."""
     total: dict[str, int] = {}
     latest: dict[str, int] = {}
     for rank, (click, share_bps) in enumerate(credited):

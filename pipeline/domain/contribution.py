@@ -1,8 +1,8 @@
 """What one customer contributes to one program's timeline: the hand-over from CREDIT to EARNINGS.
 
-A contribution is a list of elements, one for each event that matters to what the program owes, each complete in itself, so
-that the timeline can be folded element by element in event order. The structures are encoded as MessagePack arrays in
-state and on Kafka; fields are only ever added at the end.
+A contribution is a list of elements, one for each event that matters to what the program owes, each complete in
+itself, so that the timeline can be folded element by element in event order. The structures are encoded as
+MessagePack arrays in state and on Kafka; fields are only ever added at the end.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class Element(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Contribution(msgspec.Struct, array_like=True, frozen=True):
-    """All of one customer's elements in one program, in event order; none if it has no (or a rejected) referral there."""
+    """All of one customer's elements in one program, in event order; none if it has no (or a rejected) referral
+    there.
+    """
 
     program_id: str
     customer_id: str

@@ -1,8 +1,9 @@
 """What a program owes: the fold over its timeline (contract.md, section 4, from "Commission" on).
 
-:func:`advance` takes one element and the counters as they stand before it, and gives the counters that change, the ledger
-rows that its event causes, and what later elements need to know of it (:class:`Memo`). It is pure: equal counters and
-element give an equal result, whatever came in which order. How far a fold has come is the step's business.
+:func:`advance` takes one element and the counters as they stand before it, and gives the counters that change, the
+ledger rows that its event causes, and what later elements need to know of it (:class:`Memo`). It is pure: equal
+counters and element give an equal result, whatever came in which order. How far a fold has come is the step's
+business.
 
 A counter's key is a tuple that begins with what it counts:
     ("tier", partner, period kind, period)          net qualified referrals
@@ -92,7 +93,9 @@ class Plan:
         self.tier_kinds = tuple(sorted({terms.tier_period for terms in program.versions if terms.tiers}))
         self.metric_kinds: dict[str, tuple[str, ...]] = {
             metric: tuple(
-                sorted({each.period for terms in program.versions for each in terms.milestones if each.metric == metric})
+                sorted(
+                    {each.period for terms in program.versions for each in terms.milestones if each.metric == metric}
+                )
             )
             for metric in ("qualified_referrals", "sign_ups", "net_revenue_minor")
         }
@@ -143,15 +146,18 @@ def entry_id(
 ) -> str:
     """An id from causes alone: 32 hex digits of SHA-256 over their JSON array.
 
-    ``subject`` is the order, or the bonus or milestone with its period; ``cause`` the event's position in event order. Its
-    time belongs to it: an event of which an earlier copy turns up is another cause, whose entries replace the first's.
+    ``subject`` is the order, or the bonus or milestone with its period; ``cause`` the event's position in event
+    order. Its time belongs to it: an event of which an earlier copy turns up is another cause, whose entries replace
+    the first's.
     """
     causes = orjson.dumps([program_id, kind, partner_id, customer_id, *subject, *cause])
     return hashlib.sha256(causes).hexdigest()[:32]
 
 
 def advance(plan: Plan, element: Element, read: Read, recall: Recall) -> Advance:
-    """Fold one element; ``read`` gives a counter's value before it (None: not yet counted), ``recall`` an earlier memo."""
+    """Fold one element; ``read`` gives a counter's value before it (None: not yet counted), ``recall`` an earlier
+    memo.
+    """
     fold = _Fold(plan, element, read, recall)
     if element.transition:
         for kind in plan.tier_kinds:
@@ -356,4 +362,3 @@ def milestone_row(program_id: str, key: CounterKey, state: MilestoneState) -> Mi
         program_id, milestone_id, scope_key, period, state.status, state.count, state.threshold,
         state.reached_at, state.revoked_at, state.terms_version, state.as_of,
     )  # fmt: skip
-

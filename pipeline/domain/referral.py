@@ -1,4 +1,4 @@
-"""One customer's referral in one program: rejected, pending, qualified, reversed (contract.md, section 4, "Referral")."""
+"""One customer's referral in one program (contract.md, section 4, "Referral")."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def refer(
 ) -> tuple[ReferralRow, Contribution]:
     """The referral and the contribution of ``story``'s customer in ``program``.
 
-    ``conversions`` are those that the program won, in event order; at least one. ``version`` is the number of facts known.
+    ``conversions`` are those that the program won, in event order; at least one. ``version`` is the number of facts
+    known.
     """
     credits = {each.order.order_id: each.credit for each in conversions if each.order is not None and each.credit}
     first, first_credit = _first(program, conversions)
@@ -46,7 +47,9 @@ def refer(
         + [refund.at for refund in story.refunds if refund.order_id in credits]
     )
     row = _row(story, program.id, first_credit, reason, transitions, as_of)
-    elements = () if reason else _elements(story.customer_id, program, first, first_credit, changes, credits, transitions)
+    elements = (
+        () if reason else _elements(story.customer_id, program, first, first_credit, changes, credits, transitions)
+    )
     return row, Contribution(program.id, story.customer_id, version, elements)
 
 
@@ -75,7 +78,9 @@ def _rejection(story: Story, first: Conversion, credit: Credit) -> str:
 
 
 def _changes(story: Story, orders: Sequence[Order]) -> list[_Change]:
-    """Every event that sets or changes a credited order's net amount: its own, and each refund after it that lowers it."""
+    """Every event that sets or changes a credited order's net amount: its own, and each refund after it that lowers
+    it.
+    """
     changes = []
     customer_id = story.customer_id
     for order in orders:

@@ -69,7 +69,7 @@ class MilestoneRow(NamedTuple):
     scope_key: str
     period: str
     status: str
-    count: int
+    count: int  # type: ignore[assignment]  # the contract's name; nobody asks how often a row holds a value
     threshold: int
     reached_at: int | None
     revoked_at: int | None

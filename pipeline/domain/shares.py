@@ -1,13 +1,14 @@
 """How one conversion's credit is split over its candidates (contract.md, section 4, "Credit").
 
-Shares are basis points that sum to 10 000. Quotas are cut to whole points and the rest is dealt by the largest remainder,
-ties to the earlier touchpoint.
+Shares are basis points that sum to 10 000. Quotas are cut to whole points and the rest is dealt by the largest
+remainder, ties to the earlier touchpoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
+from itertools import pairwise
 
 from pipeline.domain.terms import Model
 
@@ -51,7 +52,7 @@ def _time_decay(click_times_ms: Sequence[int], half_life_ms: int) -> list[int]:
     shares = [int(quota) for quota in quotas]
     remainders = [quota - share for quota, share in zip(quotas, shares, strict=True)]
     ascending = sorted(remainders)
-    gaps = zip(ascending, ascending[1:], strict=False)
+    gaps = pairwise(ascending)
     if ascending[0] < _CLEAR or ascending[-1] > 1 - _CLEAR or any(above - below < _CLEAR for below, above in gaps):
         return _time_decay_exactly(click_times_ms, half_life_ms)
     for index in sorted(range(len(shares)), key=lambda index: -remainders[index])[: WHOLE_BPS - sum(shares)]:

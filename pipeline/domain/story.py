@@ -65,9 +65,9 @@ class Refund(NamedTuple):
 class Story:
     """All facts known of one customer in one brand, in event order. Immutable by convention: nothing changes it.
 
-    ``sign_up`` is the customer's first. Of ``orders`` with one order_id the smallest by (occurred_at, event_id) is among
-    ``accepted_orders``, the others are ``duplicate_orders`` and take no part in anything. ``bound_since`` gives the time
-    from which a visitor belongs to the customer.
+    ``sign_up`` is the customer's first. Of ``orders`` with one order_id the smallest by (occurred_at, event_id) is
+    among ``accepted_orders``, the others are ``duplicate_orders`` and take no part in anything. ``bound_since`` gives
+    the time from which a visitor belongs to the customer.
     """
 
     __slots__ = (
@@ -92,7 +92,8 @@ class Story:
             (self.duplicate_orders if order.order_id in seen else self.accepted_orders).append(order)
             seen.add(order.order_id)
         self.bound_since: dict[str, int] = {}
-        for event in (*self.sign_ups, *self.accepted_orders):
+        bindings: list[SignUp | Order] = [*self.sign_ups, *self.accepted_orders]
+        for event in bindings:
             visitor_id, at = event.visitor_id, event.at
             if visitor_id and at < self.bound_since.get(visitor_id, at + 1):
                 self.bound_since[visitor_id] = at

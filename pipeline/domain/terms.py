@@ -1,10 +1,11 @@
 """Program terms as immutable values (contract.md, section 3).
 
-A :class:`Program` is one brand's terms for a set of partners, as a line of :class:`Terms`, its versions. Each version is in
-force from ``effective_from_ms`` until the next one's. Times are UTC epoch milliseconds, durations milliseconds, money
-minor units of the brand's currency, rates basis points.
+A :class:`Program` is one brand's terms for a set of partners, as a line of :class:`Terms`, its versions. Each version
+is in force from ``effective_from_ms`` until the next one's. Times are UTC epoch milliseconds, durations milliseconds,
+money minor units of the brand's currency, rates basis points.
 
-Values of these classes are valid by construction when they come from :mod:`pipeline.domain.terms_rules`; nothing here checks.
+Values of these classes are valid by construction when they come from :mod:`pipeline.domain.terms_rules`; nothing here
+checks.
 """
 
 from __future__ import annotations
@@ -135,22 +136,27 @@ class Program:
 
     @property
     def id(self) -> str:
+        """Its id, unique among all programs."""
         return self.versions[0].program_id
 
     @property
     def brand_id(self) -> str:
+        """The brand whose terms they are."""
         return self.versions[0].brand_id
 
     @property
     def currency(self) -> str:
+        """ISO 4217; one for all programs of a brand."""
         return self.versions[0].currency
 
     @property
     def time_zone(self) -> str:
+        """IANA; calendar periods are local to it."""
         return self.versions[0].time_zone
 
     @property
     def credit(self) -> Credit:
+        """Which conversions it credits."""
         return self.versions[0].credit
 
     @cached_property
@@ -206,7 +212,7 @@ class Catalogue:
 
     @cached_property
     def _brand_lines(self) -> Mapping[str, tuple[list[int], list[BrandTerms]]]:
-        """Brand id to the times at which a version comes into force, and the terms before the first and from each on."""
+        """Brand id to the times at which a version comes into force, and the terms before the first and from each."""
         lines = {}
         for brand_id, programs in self.by_brand.items():
             starts = sorted({version.effective_from_ms for program in programs for version in program.versions})

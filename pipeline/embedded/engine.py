@@ -1,9 +1,9 @@
 """The embedded engine: the three steps over one store and one sink, driven by a run over files.
 
-Facts come in first (:meth:`Engine.take`), then outcomes are derived once for every customer and program that they concern
-(:meth:`Engine.settle`). Each hand-over is in the order that makes a kill at any point harmless: rows are acknowledged before
-the facts that they show are written, destinations are remembered before rows are sent to them, and what is still to be
-derived stays marked until its rows are acknowledged. An interrupted run is simply run again.
+Facts come in first (:meth:`Engine.take`), then outcomes are derived once for every customer and program that they
+concern (:meth:`Engine.settle`). Each hand-over is in the order that makes a kill at any point harmless: rows are
+acknowledged before the facts that they show are written, destinations are remembered before rows are sent to them,
+and what is still to be derived stays marked until its rows are acknowledged. An interrupted run is simply run again.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class _KnownTerms(msgspec.Struct, array_like=True):
 
 @dataclass
 class Counts:
-    """What a run read; every record is in exactly one of ``applied``, ``repeats`` and ``dead`` (duplicates are applied)."""
+    """What a run read; every record is in exactly one of ``applied``, ``repeats`` and ``dead`` (duplicates are
+    applied).
+    """
 
     records: int = 0
     applied: Counter[str] = field(default_factory=Counter)  # by event type: new, or replacing another copy
@@ -139,7 +141,7 @@ class Engine:
         """How many customers have facts that no outcome has seen."""
         return self._credit.count_dirty()
 
-    def settle(self, on_decided: Callable[[int], None] = lambda customers: None) -> None:
+    def settle(self, on_decided: Callable[[int], object] = int) -> None:
         """Derive everything that the facts taken so far imply, and send it; ``on_decided`` hears of each batch."""
         for customers in self._dirty():
             facts = self._credit.load(customers)

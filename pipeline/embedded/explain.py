@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.domain.attribution import EXPLAINED_BEFORE_WINDOW_MS, Conversion, Touchpoint
+from pipeline.domain.attribution import AFTER_CONVERSION, EXPLAINED_BEFORE_WINDOW_MS, Conversion, Touchpoint
 from pipeline.domain.calendar import zone_info
 from pipeline.domain.rows import ReferralRow
 from pipeline.domain.story import Click
@@ -56,7 +56,8 @@ _MODELS = {
 def explain(database: Database, wanted: str) -> list[str]:
     """The explanation as lines of text; empty if nothing of this id is known.
 
-    ``wanted`` is the event_id of a conversion or an order_id; where several brands or customers use it, all are explained.
+    ``wanted`` is the event_id of a conversion or an order_id; where several brands or customers use it, all are
+    explained.
     """
     catalogue = kept_terms(database)
     credit = CreditStep(database.store, catalogue)
@@ -82,7 +83,8 @@ def _otherwise(database: Database, wanted: str) -> list[str]:
         id=wanted,
     )
     return [
-        f"{source}:{position} names {wanted} and was not accepted: {reason} ({REMEDIES.get(reason, '')}). It says: {raw[:300]}"
+        f"{source}:{position} names {wanted} and was not accepted: {reason} ({REMEDIES.get(reason, '')}). "
+        f"It says: {raw[:300]}"
         for source, position, reason, raw in dead
     ]
 
@@ -125,7 +127,8 @@ class _Telling:
             currency = self._catalogue.currency_of.get(story.brand_id, "XXX")
             what = f"Order {conversion.order.order_id} of {money(conversion.order.amount_minor, currency)}"
         at = conversion.position.at
-        yield f"{what} by {story.customer_id} at {story.brand_id}, {self._time(at)} ({self._zone}), event {conversion.position.event_id}"
+        when = f"{self._time(at)} ({self._zone})"
+        yield f"{what} by {story.customer_id} at {story.brand_id}, {when}, event {conversion.position.event_id}"
         credit = conversion.credit
         if credit is None:
             yield f"Credited to nobody: {self._why_nobody()}"
@@ -168,7 +171,11 @@ class _Telling:
                 window = f"; it could earn until {until}" if until else ""
                 return f"CREDITED with {touchpoint.share_bps / 100:g} %, {_span(at - touchpoint.at)} before{window}"
             case "outranked":
-                by = _MODELS[credit.model] if credit is not None and credit.model != "inherited" else "the sign-up's rule"
+                by = (
+                    _MODELS[credit.model]
+                    if credit is not None and credit.model != "inherited"
+                    else "the sign-up's rule"
+                )
                 return f"outranked: {by}"
             case "expired":
                 return f"expired: it could earn until {until}, the conversion came {_span(at - touchpoint.at)} after it"
@@ -193,11 +200,14 @@ class _Telling:
             yield ""
             yield "Clicks that could not count"
         for click in early:
-            yield f"  {self._time(click.at)}  click {click.event_id} of {click.partner_id} ({click.program_id}): its visitor was not known to be this customer then"
+            yield f"  {self._click(click)}: its visitor was not known to be this customer then"
         for click in later[:_MOST_LATER_CLICKS]:
-            yield f"  {self._time(click.at)}  click {click.event_id} of {click.partner_id} ({click.program_id}): after_conversion, {_span(click.at - at)} too late"
+            yield f"  {self._click(click)}: {AFTER_CONVERSION}, {_span(click.at - at)} too late"
         if len(later) > _MOST_LATER_CLICKS:
             yield f"  … and {len(later) - _MOST_LATER_CLICKS} later clicks"
+
+    def _click(self, click: Click) -> str:
+        return f"{self._time(click.at)}  click {click.event_id} of {click.partner_id} ({click.program_id})"
 
     def _unbound_clicks(self, at: int) -> list[Click]:
         """Earlier clicks of visitors that only a later event bound to the customer."""

@@ -55,7 +55,9 @@ class TerminalWatcher:
             _Rate(), TimeRemainingColumn(),
         )  # fmt: skip
         self._count = 0
-        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as progress:
+        with Progress(
+            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
+        ) as progress:
             self._progress = progress
             progress.add_task(what, total=total, count=0, unit=unit)
             yield

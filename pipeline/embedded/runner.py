@@ -77,7 +77,9 @@ def kept_terms(database: Database) -> Catalogue:
 
 @contextmanager
 def _without_cycle_collection() -> Iterator[None]:
-    """Python's search for reference cycles walks every live row again and again, and finds none: it took a third of a run."""
+    """Python's search for reference cycles walks every live row again and again, and finds none: it took a third of a
+    run.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:

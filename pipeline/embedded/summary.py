@@ -19,11 +19,12 @@ _MOST_MILESTONES = 12
 _PARTNERS = """
 SELECT program_id, partner_id, sum(sign_ups), sum(orders), sum(qualified), sum(commission), sum(other)
 FROM (
-    SELECT program_id, partner_id, countIf(conversion_type = 'sign_up') AS sign_ups, countIf(conversion_type = 'order') AS orders,
-           0 AS qualified, toInt64(0) AS commission, toInt64(0) AS other
+    SELECT program_id, partner_id, countIf(conversion_type = 'sign_up') AS sign_ups,
+           countIf(conversion_type = 'order') AS orders, 0 AS qualified, toInt64(0) AS commission, toInt64(0) AS other
     FROM current_attributions WHERE partner_id != '' GROUP BY program_id, partner_id
     UNION ALL
-    SELECT program_id, partner_id, 0, 0, countIf(status = 'qualified'), 0, 0 FROM current_referrals GROUP BY program_id, partner_id
+    SELECT program_id, partner_id, 0, 0, countIf(status = 'qualified'), 0, 0
+    FROM current_referrals GROUP BY program_id, partner_id
     UNION ALL
     SELECT program_id, partner_id, 0, 0, 0, sumIf(amount_minor, kind IN ('accrual', 'clawback')),
            sumIf(amount_minor, kind NOT IN ('accrual', 'clawback', 'customer_reward', 'customer_reward_clawback'))
@@ -35,7 +36,8 @@ GROUP BY program_id, partner_id ORDER BY sum(commission) + sum(other) DESC, prog
 _FUNNEL = """
 SELECT (SELECT count() FROM current_clicks),
        (SELECT count() FROM current_sign_ups),
-       (SELECT uniqExact(brand_id, conversion_id) FROM current_attributions WHERE conversion_type = 'sign_up' AND partner_id != ''),
+       (SELECT uniqExact(brand_id, customer_id, conversion_id) FROM current_attributions
+        WHERE conversion_type = 'sign_up' AND partner_id != ''),
        (SELECT count() FROM current_orders),
        (SELECT uniqExact(brand_id, customer_id, conversion_id) FROM current_attributions
         WHERE conversion_type = 'order' AND partner_id != ''),
@@ -47,11 +49,13 @@ SELECT (SELECT count() FROM current_clicks),
 
 _MILESTONES = """
 SELECT program_id, milestone_id, scope_key, period, status, count, threshold FROM current_milestones
-ORDER BY status = 'reached' DESC, count / threshold DESC, program_id, milestone_id, scope_key, period LIMIT {most:UInt32}
+ORDER BY status = 'reached' DESC, count / threshold DESC, program_id, milestone_id, scope_key, period
+LIMIT {most:UInt32}
 """
 
 _DEAD = """
-SELECT reason, count(), any(source), any(position) FROM current_dead_letters GROUP BY reason ORDER BY count() DESC, reason
+SELECT reason, count(), argMin(source, (source, position)), argMin(position, (source, position))
+FROM current_dead_letters GROUP BY reason ORDER BY count() DESC, reason
 """
 
 _EXAMPLE = """
@@ -72,7 +76,9 @@ REMEDIES = {
 }
 
 
-def print_summary(console: Console, warehouse: Warehouse, catalogue: Catalogue, counts: Counts, hints: list[str]) -> None:
+def print_summary(
+    console: Console, warehouse: Warehouse, catalogue: Catalogue, counts: Counts, hints: list[str]
+) -> None:
     """Print it. ``hints`` are commands to try next."""
     parts: list[RenderableType] = [_read(counts), _funnel(warehouse), _partners(warehouse, catalogue)]
     parts += [part for part in (_milestones(warehouse), _dead_letters(warehouse)) if part is not None]
@@ -97,7 +103,8 @@ def money(amount_minor: int, currency: str) -> str:
 def _read(counts: Counts) -> RenderableType:
     applied, repeats, dead = sum(counts.applied.values()), sum(counts.repeats.values()), sum(counts.dead.values())
     return Text.assemble(
-        ("Read", "bold"), f"  {counts.records:,} records = {applied:,} events + {repeats:,} repeats + {dead:,} not accepted"
+        ("Read", "bold"),
+        f"  {counts.records:,} records = {applied:,} events + {repeats:,} repeats + {dead:,} not accepted",
     )
 
 

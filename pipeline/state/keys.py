@@ -1,7 +1,8 @@
 """How ids become keys: parts joined by a zero byte, in an order that is the order of the parts.
 
-An id may hold any Unicode scalar value, so the two lowest bytes are escaped: 00 as 01 01, and 01 as 01 02. No encoded part
-then holds a zero byte, a prefix of whole parts matches exactly those parts, and keys sort as tuples of UTF-8 bytes do.
+An id may hold any Unicode scalar value, so the two lowest bytes are escaped: 00 as 01 01, and 01 as 01 02. No encoded
+part then holds a zero byte, a prefix of whole parts matches exactly those parts, and keys sort as tuples of UTF-8
+bytes do.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
 from rocksdict import WriteBatch as RocksBatch
@@ -21,8 +22,8 @@ class StateError(Exception):
 class RocksStore:
     """A :class:`~pipeline.state.store.Store` in a folder of its own, for one process at a time.
 
-    A write reaches the operating system before it returns, so it survives a kill of the process (not a loss of power; the
-    input or the topics then bring back what is missing).
+    A write reaches the operating system before it returns, so it survives a kill of the process (not a loss of power;
+    the input or the topics then bring back what is missing).
     """
 
     def __init__(self, folder: Path, cache_mib: int = 96, write_buffer_mib: int = 64) -> None:
@@ -52,12 +53,16 @@ class RocksStore:
         """The values of ``keys`` in their order, None where there is none."""
         absence = self._absence.get(table)
         if absence is None:
-            values: list[bytes | None] = self._tables[table].get(list(keys))
-            return values
-        values = [None] * len(keys)
+            return self._look_up(table, list(keys))
+        values: list[bytes | None] = [None] * len(keys)
         asked = absence.maybe_present(keys)
-        for index, value in zip(asked, self._tables[table].get([keys[index] for index in asked]), strict=True):
+        for index, value in zip(asked, self._look_up(table, [keys[index] for index in asked]), strict=True):
             values[index] = value
+        return values
+
+    def _look_up(self, table: str, keys: list[bytes]) -> list[bytes | None]:
+        get: Any = self._tables[table].get  # its stubs know one key, or lists of mixed keys
+        values: list[bytes | None] = get(keys)
         return values
 
     def scan(self, table: str, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
@@ -140,6 +145,6 @@ def _remedy(folder: Path, error: str) -> str:
             f"folder with --database. ({error})"
         )
     return (
-        f"The state in {folder} cannot be opened: {error}. Check that the folder is writable and the disk not full; a folder "
-        f"that is damaged can be removed, and the same input run again rebuilds it."
+        f"The state in {folder} cannot be opened: {error}. Check that the folder is writable and the disk not full; a "
+        f"folder that is damaged can be removed, and the same input run again rebuilds it."
     )

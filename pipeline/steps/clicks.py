@@ -5,8 +5,9 @@ fingerprint of everything else by which a copy with other content is noticed:
 
     edition 2 bytes | program, partner and link 3 bytes | occurred_at 6 bytes | fingerprint 4 bytes  (| link)
 
-Program, partner and link are a number in the table ``words``. Once that holds a million, a link that it does not know is
-spelled out at the end. Whole clicks are in the truth that state is an index of: the ``clicks`` table, or the topic.
+Program, partner and link are a number in the table ``words``. Once that holds a million, a link that it does not know
+is spelled out at the end. Whole clicks are in the truth that state is an index of: the ``clicks`` table, or the
+topic.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ MOST_WORDS = 1 << 20
 _SIZE = 15
 _FIELDS = np.dtype([("edition", ">u2"), ("word_high", "u1"), ("word", ">u2"), ("at", "u1", 6), ("print", ">u4")])
 _OWN_FIELDS = tuple(
-    name for name in EVENT_TYPES["click"].field_names if name not in ("event_id", "brand_id", "visitor_id", "occurred_at")
+    name
+    for name in EVENT_TYPES["click"].field_names
+    if name not in ("event_id", "brand_id", "visitor_id", "occurred_at")
 )
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 
@@ -138,9 +141,10 @@ def _fingerprints(clicks: pa.Table) -> npt.NDArray[np.uint32]:
     return (mixed * _PRIME >> np.uint64(32)).astype(np.uint32)
 
 
-def _encoded(column: pa.ChunkedArray) -> Any:
-    encoded = column.combine_chunks().dictionary_encode()
-    return encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+def _encoded(column: Any) -> Any:
+    """The column as one dictionary array."""
+    combined = column.combine_chunks()
+    return (combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined).dictionary_encode()
 
 
 def standing_row(clicks: pa.Table, row: int) -> dict[str, str | int]:
@@ -154,4 +158,3 @@ def standing_row(clicks: pa.Table, row: int) -> dict[str, str | int]:
 
 
 _decode_word = msgspec.msgpack.Decoder(Word).decode
-

@@ -1,8 +1,8 @@
 """CREDIT, keyed by brand and customer: one customer's whole story, decided afresh whenever a fact is added to it.
 
-The outcome is a pure function of the facts. What is emitted are whole rows under ids derived from causes, with a version
-that grows with the facts, so emitting again is harmless. The step remembers every destination that it ever wrote to for a
-customer, so that credit which moves is withdrawn where it was.
+The outcome is a pure function of the facts. What is emitted are whole rows under ids derived from causes, with a
+version that grows with the facts, so emitting again is harmless. The step remembers every destination that it ever
+wrote to for a customer, so that credit which moves is withdrawn where it was.
 """
 
 from __future__ import annotations
@@ -198,7 +198,9 @@ class CreditStep:
             for customer_key, found in zip(customers, self._store.scan_each("facts", prefixes), strict=True)
         ]
 
-    def add_clicks_to(self, loaded: Sequence[CustomerFacts], clicks: Iterable[ForwardedClick], batch: WriteBatch) -> None:
+    def add_clicks_to(
+        self, loaded: Sequence[CustomerFacts], clicks: Iterable[ForwardedClick], batch: WriteBatch
+    ) -> None:
         """Like :meth:`add_clicks`, for clicks of customers that are loaded: they see them at once."""
         by_customer = {each.key: each for each in loaded}
         facts = batch.table("facts")
@@ -229,8 +231,8 @@ class CreditStep:
     def derive(self, loaded: Sequence[CustomerFacts], batch: WriteBatch) -> Derived:
         """Decide the customers afresh and give all rows and contributions; what was emitted elsewhere is withdrawn.
 
-        The batch then holds the destinations; it must be written before the rows are sent, and the customers' dirty marks
-        taken away (:meth:`settled`) only once the rows are acknowledged.
+        The batch then holds the destinations; it must be written before the rows are sent, and the customers' dirty
+        marks taken away (:meth:`settled`) only once the rows are acknowledged.
         """
         derived = Derived()
         destinations = batch.table("emitted")
@@ -258,7 +260,21 @@ class CreditStep:
         for kind, conversion_id, partner_id in emitted.attributions:
             if (kind, conversion_id, partner_id) not in destinations:
                 gone = AttributionRow(
-                    story.brand_id, kind, story.customer_id, conversion_id, partner_id, "", "", "", "", 0, "", 0, 0, "", 0
+                    story.brand_id,
+                    kind,
+                    story.customer_id,
+                    conversion_id,
+                    partner_id,
+                    "",
+                    "",
+                    "",
+                    "",
+                    0,
+                    "",
+                    0,
+                    0,
+                    "",
+                    0,
                 )
                 rows.add("attributions", gone, version, deleted=True)
         emitted.attributions = sorted(destinations.union(emitted.attributions))
@@ -319,8 +335,6 @@ def attribution_rows(story: Story, conversion: Conversion) -> list[AttributionRo
         )
         for share in credit.shares
     ]  # fmt: skip
-
-
 
 
 _decode_emitted = msgspec.msgpack.Decoder(Emitted).decode

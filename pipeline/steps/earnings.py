@@ -1,9 +1,9 @@
 """EARNINGS, keyed by program: folds the program's timeline into ledger entries and milestones, incrementally.
 
-The timeline holds every customer's elements in event order. Before the *frontier* each record carries what came of its
-element: the counters it changed with their values before it, its ledger rows, and its memo. The counters in state are those
-just before the frontier. A late element moves the frontier back to its place (the counters are restored from the records
-passed), and only what follows is folded again; rows that come out as before are not written again.
+The timeline holds every customer's elements in event order. Before the *frontier* each record carries what came of
+its element: the counters it changed with their values before it, its ledger rows, and its memo. The counters in state
+are those just before the frontier. A late element moves the frontier back to its place (the counters are restored
+from the records passed), and only what follows is folded again; rows that come out as before are not written again.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class _Ledger:
 class EarningsStep:
     """The step over one store.
 
-    Use: :meth:`stage` contributions and write the batch; then, for each result of :meth:`settle`, send its rows and, once
-    they are acknowledged, write its batch before asking for the next.
+    Use: :meth:`stage` contributions and write the batch; then, for each result of :meth:`settle`, send its rows and,
+    once they are acknowledged, write its batch before asking for the next.
     """
 
     def __init__(self, store: Store, catalogue: Catalogue, segment: int = SEGMENT) -> None:
@@ -169,14 +169,13 @@ class EarningsStep:
         for place, element in added.items():
             timeline[ledger.prefix + place] = _encode(Record(element))
         keys = [ledger.prefix + place for place in changed]
-        for key, element, stored in zip(
-            keys, changed.values(), self._store.get_many("timeline", keys), strict=True
-        ):  # fmt: skip
+        places = zip(keys, changed.values(), self._store.get_many("timeline", keys), strict=True)
+        for key, replacement, stored in places:
             entries = _decode_record(stored).entries if stored is not None else ()
-            if element is None and not entries:
+            if replacement is None and not entries:
                 batch.delete("timeline", key)
             else:
-                batch.put("timeline", key, _encode(Record(element, None, (), entries)))
+                batch.put("timeline", key, _encode(Record(replacement, None, (), entries)))
 
     def _rewind(self, ledger: _Ledger, place: bytes, batch: WriteBatch) -> None:
         """Move the frontier back to ``place``: the counters become those just before it."""

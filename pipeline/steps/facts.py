@@ -37,14 +37,14 @@ def key_columns(table: pa.Table, *names: str) -> list[list[str]]:
     return [_parts(table.column(name)) for name in names]
 
 
-def _parts(column: pa.ChunkedArray) -> list[str]:
+def _parts(column: Any) -> list[str]:
     values: list[str] = column.to_pylist()
     if any(_holds_low_bytes(chunk) for chunk in column.chunks):
         return [part(value).decode() for value in values]
     return values
 
 
-def _holds_low_bytes(chunk: pa.Array) -> bool:
+def _holds_low_bytes(chunk: Any) -> bool:
     data = chunk.buffers()[2]
     return data is not None and bool((np.frombuffer(data, dtype=np.uint8) <= 1).any())
 
@@ -63,8 +63,8 @@ def resolve(
 ) -> tuple[dict[bytes, bytes], list[int]]:
     """Which facts are new or changed: their final values by key, and the rows that hold those values.
 
-    ``known`` are the values that state has for ``keys``. Of copies that differ, the smallest (occurred_at, canonical JSON)
-    counts; a row that repeats or loses is in neither result.
+    ``known`` are the values that state has for ``keys``. Of copies that differ, the smallest (occurred_at, canonical
+    JSON) counts; a row that repeats or loses is in neither result.
     """
     new: dict[bytes, bytes] = {}
     row_of: dict[bytes, int] = {}

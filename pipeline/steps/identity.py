@@ -114,12 +114,12 @@ class IdentityStep:
         standing = (
             standing_row(clicks, standing_in)
             if standing_in is not None
-            else self._truth.click(
-                str(contender["brand_id"]), str(contender["visitor_id"]), str(contender["event_id"])
-            )
+            else self._truth.click(str(contender["brand_id"]), str(contender["visitor_id"]), str(contender["event_id"]))
         )
         if standing is None:
-            raise LookupError(f"click {contender['event_id']} is in state, but not in the truth that state is an index of")
+            raise LookupError(
+                f"click {contender['event_id']} is in state, but not in the truth that state is an index of"
+            )
         return canonical_json("click", contender).encode() < canonical_json("click", standing).encode()
 
     def _forward(self, new: Mapping[bytes, bytes]) -> Iterable[ForwardedClick]:
@@ -145,7 +145,8 @@ class IdentityStep:
         for (brand, visitor, customer), clicks in zip(new, self._store.scan_each("clicks", prefixes), strict=True):
             start = len(brand) + len(visitor) + 2
             forwarded += [
-                ForwardedClick(brand, customer, visitor, key[start:], self._codec.unpack(value)) for key, value in clicks
+                ForwardedClick(brand, customer, visitor, key[start:], self._codec.unpack(value))
+                for key, value in clicks
             ]
         return forwarded
 
@@ -157,4 +158,3 @@ class IdentityStep:
 def binding(brand_id: str, visitor_id: str, customer_id: str) -> Binding:
     """A binding of plain ids."""
     return Binding(part(brand_id), part(visitor_id), part(customer_id))
-

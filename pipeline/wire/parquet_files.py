@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pipeline.domain.events import EVENT_TYPES
 from pipeline.wire.admission import Admission, Admitted, DeadLetter
+from pipeline.wire.parquet_footer import row_group_span
 from pipeline.wire.streams import MAX_RAW_BYTES, ByteStream, InputError
 from pipeline.wire.tables import judged_rows
 
@@ -26,6 +27,9 @@ TYPE_KEY: Final = b"crosscredit.type"
 
 _KNOWN: Final = tuple(dict.fromkeys(name for each in EVENT_TYPES.values() for name in each.field_names))
 _BATCH_BYTES: Final = 32 * 2**20
+
+#: What pyarrow raises on damaged content, as seen by feeding it such.
+_DAMAGE: Final = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
 
 
 def check_parquet(stream: ByteStream) -> None:
@@ -63,8 +67,8 @@ def _opened(stream: ByteStream) -> Iterator[tuple[pq.ParquetFile, IO[bytes]]]:
     with _seekable(stream) as raw:
         try:
             file = pq.ParquetFile(raw, page_checksum_verification=True)
-            file.schema_arrow  # noqa: B018 - reads the schema, which may be damaged too
-        except (pa.ArrowException, OSError) as error:
+            file.schema_arrow.names  # noqa: B018 - reads the schema, which may be damaged too
+        except _DAMAGE as error:
             remedy = "Write it again, or give it the suffix of what it is."
             raise InputError(f"{stream.name}: the Parquet footer cannot be read ({error}). {remedy}") from error
         with file:
@@ -134,7 +138,7 @@ class _Reader:
             for batch in self._read(index, size):
                 yield batch
                 done += batch.num_rows
-        except (pa.ArrowException, OSError) as error:
+        except _DAMAGE as error:
             _raise_if_disk_failed(error)
             readable = self._readable(index, done, min(rows, done + size))
             if readable > done:
@@ -153,20 +157,16 @@ class _Reader:
             middle = (low + high) // 2
             try:
                 whole = next(self._read(index, middle)).num_rows == middle
-            except (pa.ArrowException, OSError, StopIteration) as error:
+            except (*_DAMAGE, StopIteration) as error:
                 _raise_if_disk_failed(error)
                 whole = False
             low, high = (middle, high) if whole else (low, middle)
         return low
 
     def _row_group_bytes(self, index: int) -> bytes:
-        group = self._file.metadata.row_group(index)
-        chunks = [group.column(column) for column in range(group.num_columns)]
-        starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
-        if not starts or min(starts) < 0:
-            return b""
-        self._raw.seek(min(starts))
-        return self._raw.read(max(0, min(MAX_RAW_BYTES, sum(chunk.total_compressed_size for chunk in chunks))))
+        start, length = row_group_span(self._raw, index)
+        self._raw.seek(start)
+        return self._raw.read(min(MAX_RAW_BYTES, length))
 
     def _judged(self, batch: pa.RecordBatch, first: int, admission: Admission) -> Admitted:
         # Of columns with one name the last counts, as in JSON.

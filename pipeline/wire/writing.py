@@ -19,7 +19,7 @@ import fastavro
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from backports.zstd import ZstdFile
+from backports import zstd
 
 from pipeline.domain.events import EVENT_TYPES
 from pipeline.wire.files import kind_of
@@ -61,8 +61,10 @@ def _compressing(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
             with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
                 yield cast(IO[bytes], packed)
         elif compression == "zst":
-            with ZstdFile(raw, "w") as packed_zst:
+            with zstd.ZstdFile(raw, "w") as packed_zst:
                 yield cast(IO[bytes], packed_zst)
+            if not raw.tell():  # ZstdFile writes no frame at all where there was nothing to write
+                raw.write(zstd.compress(b""))
         else:
             yield raw
 

@@ -74,7 +74,11 @@ def _picker(raws: Sequence[bytes]) -> Any:
 
 
 def admit(
-    catalogue: Catalogue, events: Sequence[dict[str, Any]], source: str, first: int = 0, places: Sequence[int] | None = None
+    catalogue: Catalogue,
+    events: Sequence[dict[str, Any]],
+    source: str,
+    first: int = 0,
+    places: Sequence[int] | None = None,
 ) -> Admitted:
     """One chunk with the events at positions ``first`` onwards, or at ``places``."""
     admission = Admission(catalogue)
@@ -168,8 +172,8 @@ def differences(got: dict[str, list[Row]], expected: dict[str, list[Row]], leave
     """Rows that only one of two answers has; of the tables in ``leave_out`` nothing is said."""
     found = []
     for table in expected:
-        if table not in leave_out and got[table] != (wanted := canonical(expected[table])):
-            ours, theirs = ([json.dumps(row, sort_keys=True) for row in rows] for rows in (got[table], wanted))
+        if table not in leave_out and canonical(got[table]) != canonical(expected[table]):
+            ours, theirs = ([json.dumps(row, sort_keys=True) for row in each[table]] for each in (got, expected))
             found += [f"{table}, only the pipeline: {row}" for row in ours if row not in theirs]
             found += [f"{table}, only the reference: {row}" for row in theirs if row not in ours]
             found += [f"{table}: {len(ours)} rows, and {len(theirs)} in the reference"]

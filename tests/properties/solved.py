@@ -19,7 +19,10 @@ Placed = list[tuple[int, Row]]
 
 # Hypothesis draws the same examples everywhere, so that what passes here passes there.
 DRAWN = settings(
-    deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 
@@ -56,3 +59,15 @@ def jumbled(world: World, chooser: random.Random) -> list[list[list[Row]]]:
     events = [*world.events, *(event for event in world.events if chooser.random() < 0.3)]
     chooser.shuffle(events)
     return [list(chunks_of(run, chooser)) for run in chunks_of(events, chooser)]
+
+
+DUPLICATES = "duplicate_order"
+
+
+def wherever_read(outcomes: dict[str, list[Row]], are_bad_ones_kept: bool = False) -> dict[str, list[Row]]:
+    """Outcomes without what depends on the order of reading: of a duplicate order, which copy was read first.
+
+    Bad records are left out too, unless they are kept: one that comes twice is listed twice.
+    """
+    dead = [row if row["reason"] != DUPLICATES else {"reason": DUPLICATES} for row in outcomes["dead_letters"]]
+    return outcomes | {"dead_letters": [row for row in dead if are_bad_ones_kept or row["reason"] == DUPLICATES]}
