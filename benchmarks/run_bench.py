@@ -44,6 +44,7 @@ class Load:
     folder: Path
     input: Path
     events: int
+    clicks: int
     open_clicks: int
 
 
@@ -116,7 +117,7 @@ def prepared(folder: Path, events: int, seed: int, name: str) -> Load:
         with path.open("rb") as file:
             while file.read(2**22):
                 pass
-    return Load(into, source, facts["records"], facts["open_clicks"])
+    return Load(into, source, facts["records"], facts["clicks"], facts["open_clicks"])
 
 
 def run_command(load: Load, database: Path | str) -> list[str]:
@@ -158,8 +159,9 @@ def report(name: str, load: Load, runs: list[Run]) -> None:
     _row("peak memory, MiB", [run.peak_bytes / MIB for run in runs], ",.0f")
     _row("state on disk, MiB", [run.state_bytes / MIB for run in runs], ",.1f")
     _row("state, bytes per open click", [run.state_bytes / load.open_clicks for run in runs], ",.1f")
+    _row("state, bytes per click", [run.state_bytes / load.clicks for run in runs], ",.1f")
     _row("whole database, MiB", [run.database_bytes / MIB for run in runs], ",.1f")
-    print(f"  ({load.open_clicks:,} clicks are open: their window reaches past the newest event)")
+    print(f"  ({load.open_clicks:,} of {load.clicks:,} clicks are open: their window reaches past the newest event)")
 
 
 def growth(folder: Path, events: int, seed: int, count: int) -> None:

@@ -126,6 +126,11 @@ class Warehouse:
         with _translated("answer a query"):
             return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
 
+    def execute(self, sql: str) -> None:
+        """Run one statement that returns nothing: a table made or dropped."""
+        with _translated("run a statement"):
+            self._client.command(sql)
+
     def write_json(self, sql: str, path: Path) -> int:
         """Write the rows of a SELECT to ``path`` as JSON Lines, in bounded memory; returns how many.
 

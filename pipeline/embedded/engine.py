@@ -157,6 +157,7 @@ class Engine:
             self._store.write(batch)
             on_decided(len(customers))
         for settled in self._earnings.settle():
+            self._store.write(settled.notes)
             self._send(settled.rows)
             self._store.write(settled.batch)
 

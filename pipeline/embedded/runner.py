@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from pipeline.domain.terms import Catalogue
+from pipeline.embedded.allocation import keep_freed_memory
 from pipeline.embedded.database import Database
 from pipeline.embedded.engine import Counts, Engine
 from pipeline.embedded.tables import Tables
@@ -40,6 +41,7 @@ def run(database: Database, catalogue: Catalogue, sources: Sequence[Source], wat
     :raises TermsChangedError: the database holds a program that the catalogue lacks.
     :raises InputError: a source failed in the middle.
     """
+    keep_freed_memory()
     with _without_cycle_collection():
         return _run(database, catalogue, sources, watcher)
 

@@ -4,6 +4,10 @@ The timeline holds every customer's elements in event order. Before the *frontie
 its element: the counters it changed with their values before it, its ledger rows, and its memo. The counters in state
 are those just before the frontier. A late element moves the frontier back to its place (the counters are restored
 from the records passed), and only what follows is folded again; rows that come out as before are not written again.
+
+Rows that are on their way when the process ends may have arrived, and by the time they are derived again new facts may
+imply others. So a segment's rows are noted in its records before they are sent. Until they are acknowledged they are
+*in doubt*: the next fold sends what is noted again, or withdraws it, whether it changed or not.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ class Progress(msgspec.Struct, array_like=True):
     frontier: bytes | None = None  # position key of the first element not folded; None: all are
     facts: int = 0  # the version of everything emitted: the sum of the contributions' versions
     touched: set[CounterKey] = set()  # milestones whose row is to be written when the fold is complete
+    in_doubt: bytes | None = None  # position key of the last element whose noted rows may or may not have arrived
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -58,10 +63,11 @@ _decode_key = msgspec.msgpack.Decoder(CounterKey).decode
 
 @dataclass(slots=True)
 class Settled:
-    """Rows to send, and what to write once they are acknowledged."""
+    """Rows to send, what to write before that, and what to write once they are acknowledged."""
 
-    rows: Rows
-    batch: WriteBatch
+    rows: Rows = field(default_factory=Rows)
+    notes: WriteBatch = field(default_factory=WriteBatch)
+    batch: WriteBatch = field(default_factory=WriteBatch)
 
 
 @dataclass(slots=True)
@@ -78,8 +84,8 @@ class _Ledger:
 class EarningsStep:
     """The step over one store.
 
-    Use: :meth:`stage` contributions and write the batch; then, for each result of :meth:`settle`, send its rows and,
-    once they are acknowledged, write its batch before asking for the next.
+    Use: :meth:`stage` contributions and write the batch; then, for each result of :meth:`settle`, write its notes, send
+    its rows and, once they are acknowledged, write its batch before asking for the next.
     """
 
     def __init__(self, store: Store, catalogue: Catalogue, segment: int = SEGMENT) -> None:
@@ -208,7 +214,7 @@ class EarningsStep:
         while ledger.progress.frontier is not None:
             yield self._fold_segment(ledger, ledger.progress.frontier)
         if ledger.progress.touched:
-            settled = Settled(Rows(), WriteBatch())
+            settled = Settled()
             for counter in sorted(ledger.progress.touched):
                 self._emit_milestone(ledger, counter, settled.rows)
             ledger.progress.touched = set()
@@ -216,30 +222,39 @@ class EarningsStep:
             yield settled
 
     def _fold_segment(self, ledger: _Ledger, frontier: bytes) -> Settled:
-        settled = Settled(Rows(), WriteBatch())
-        batch = settled.batch
+        settled = Settled()
+        rows, batch = settled.rows, settled.batch
+        doubtful = ledger.progress.in_doubt or b""
         changed: set[CounterKey] = set()
         folded = 0
-        ledger.progress.frontier = None
+        last, reached = frontier, None
         for key, value in self._store.scan("timeline", ledger.prefix, ledger.prefix + frontier):
+            place = key[len(ledger.prefix) :]
             if folded >= self._segment:
-                ledger.progress.frontier = key[len(ledger.prefix) :]
+                reached = place
                 break
             folded += 1
+            last = place
             record = _decode_record(value)
             if record.element is None:
-                self._emit_entries(ledger, record.entries, (), settled.rows)
+                self._emit_entries(ledger, record.entries, (), rows, in_doubt=place <= doubtful)
                 batch.delete("timeline", key)
                 continue
             result = advance(ledger.plan, record.element, ledger.counters.get, self._recall(ledger))
             undo = tuple((counter, ledger.counters.get(counter)) for counter in result.changes)
             ledger.counters.update(result.changes)
             changed.update(result.changes)
-            self._emit_entries(ledger, record.entries, result.entries, settled.rows)
-            self._remember(ledger, key[len(ledger.prefix) :], result)
-            new = _encode(Record(record.element, result.memo, undo, tuple(result.entries)))
-            if new != value:
-                batch.put("timeline", key, new)
+            gone = self._emit_entries(ledger, record.entries, result.entries, rows, in_doubt=place <= doubtful)
+            self._remember(ledger, place, result)
+            noted = _encode(Record(record.element, result.memo, undo, (*result.entries, *gone)))
+            if noted != value:
+                settled.notes.put("timeline", key, noted)
+            if gone:
+                batch.put("timeline", key, _encode(Record(record.element, result.memo, undo, tuple(result.entries))))
+        ledger.progress.in_doubt = max(last, doubtful)
+        self._save(ledger, settled.notes)
+        ledger.progress.frontier = reached
+        ledger.progress.in_doubt = doubtful if reached is not None and doubtful > last else None
         ledger.progress.touched.update(counter for counter in changed if counter[0] == "milestone")
         self._write_counters(ledger, changed, batch)
         self._save(ledger, batch)
@@ -266,16 +281,17 @@ class EarningsStep:
         return recall
 
     def _emit_entries(
-        self, ledger: _Ledger, before: Sequence[LedgerRow], after: Sequence[LedgerRow], rows: Rows
-    ) -> None:  # fmt: skip
-        """Send entries that are new or changed, and withdraw those that no longer hold."""
+        self, ledger: _Ledger, before: Sequence[LedgerRow], after: Sequence[LedgerRow], rows: Rows, *, in_doubt: bool
+    ) -> list[LedgerRow]:
+        """Send entries that are new, changed or in doubt; withdraw, and return, those that no longer hold."""
         version = ledger.progress.facts
         standing = {entry.entry_id: entry for entry in before}
         for entry in after:
-            if standing.pop(entry.entry_id, None) != entry:
+            if standing.pop(entry.entry_id, None) != entry or in_doubt:
                 rows.add("ledger_entries", entry, version)
         for entry in standing.values():
             rows.add("ledger_entries", entry, version, deleted=True)
+        return list(standing.values())
 
     def _emit_milestone(self, ledger: _Ledger, counter: CounterKey, rows: Rows) -> None:
         program_id, version = ledger.plan.program.id, ledger.progress.facts

@@ -120,7 +120,8 @@ class IdentityStep:
             raise LookupError(
                 f"click {contender['event_id']} is in state, but not in the truth that state is an index of"
             )
-        return canonical_json("click", contender).encode() < canonical_json("click", standing).encode()
+        # Equal to the truth, but not to what state has: it was inserted just before a process ended, and now is kept.
+        return canonical_json("click", contender).encode() <= canonical_json("click", standing).encode()
 
     def _forward(self, new: Mapping[bytes, bytes]) -> Iterable[ForwardedClick]:
         """Of the new clicks those whose visitor belongs to somebody, once for each customer."""

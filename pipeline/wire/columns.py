@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.domain.events import EVENT_TYPES, Field, rfc3339_ms
+from pipeline.domain.events import EVENT_TYPES, Field
+from pipeline.wire.text_times import text_times
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Column: TypeAlias = "pa.Array[Any]"
@@ -118,14 +119,14 @@ def integer_column(values: list[Any], ill_typed: Mask) -> Column:
 
 
 def _json_time_column(values: list[Any], ill_typed: Mask) -> Column:
-    if not _INTEGER.issuperset(map(type, values)):
-        values = values.copy()
-        for row, value in enumerate(values):
-            if type(value) is str:
-                at_ms = rfc3339_ms(value)
-                if at_ms is None:
-                    ill_typed[row] = True
-                values[row] = at_ms
+    if _INTEGER.issuperset(map(type, values)):
+        return integer_column(values, ill_typed)
+    rows = [row for row, value in enumerate(values) if type(value) is str]
+    times = text_times([values[row] for row in rows])
+    values = values.copy()
+    for row, at_ms in zip(rows, times, strict=True):
+        values[row] = at_ms
+        ill_typed[row] |= at_ms is None
     return integer_column(values, ill_typed)
 
 
@@ -139,20 +140,27 @@ def utf8_column(values: list[bytes], ill_typed: Mask) -> Column:
         )
 
 
-def digit_column(values: list[bytes], ill_typed: Mask, *, text_times: bool) -> Column:
+def digit_column(values: list[bytes], ill_typed: Mask, *, text_times_too: bool) -> Column:
     """An int64 column of text as CSV has it: digits without sign or leading zero; "" is null, anything else marked.
 
-    ``text_times``: RFC 3339 text is read as milliseconds.
+    ``text_times_too``: RFC 3339 text is read as milliseconds.
     """
-    kept: list[int | None] = []
+    filled = pa.array([value or None for value in values], pa.binary())
+    try:
+        numbers: Column = filled.cast(pa.string()).cast(pa.int64())
+        if numbers.cast(pa.string()).equals(filled.cast(pa.string())):  # no sign, space or leading zero
+            return numbers
+    except pa.ArrowInvalid:
+        pass
+    kept: list[int | None] = [None] * len(values)
+    others: list[int] = []
     for row, value in enumerate(values):
-        number: int | None = None
         if _DIGITS.fullmatch(value):
-            number = int(value)
-        elif value and text_times:
-            number = rfc3339_ms(value.decode(errors="replace"))
-        if number is None or number >= 2**63:
-            number = None
-            ill_typed[row] |= value != b""
-        kept.append(number)
-    return pa.array(kept, pa.int64())
+            kept[row] = int(value)
+        elif value:
+            others.append(row)
+    texts = [values[row].decode(errors="replace") for row in others] if text_times_too else []
+    for row, at_ms in zip(others, text_times(texts) if text_times_too else [None] * len(others), strict=True):
+        kept[row] = at_ms
+        ill_typed[row] |= at_ms is None
+    return integer_column(kept, ill_typed)

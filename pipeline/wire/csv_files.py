@@ -217,6 +217,6 @@ class _Part:
             if each.is_text:
                 columns[each.name] = utf8_column(values, ill_typed)
             else:
-                columns[each.name] = digit_column(values, ill_typed, text_times=each.kind == "time")
+                columns[each.name] = digit_column(values, ill_typed, text_times_too=each.kind == "time")
         positions = np.array(rows.numbers, dtype=np.uint64)
         return Candidates(event_type, columns, ill_typed, positions, lambda wanted: [rows.raw[row] for row in wanted])

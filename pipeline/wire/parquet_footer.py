@@ -1,8 +1,8 @@
 """Where a row group's bytes stand in a Parquet file.
 
-pyarrow could tell, but ends the process when a damaged footer contradicts itself (``RowGroupMetaData.column`` lets a C++
-exception out; seen with 26.0.1), and damaged files are what this is for. So the footer, a struct in Thrift's compact
-protocol, is read here; only as much as that takes.
+pyarrow could tell, but ends the process when a damaged footer contradicts itself (``RowGroupMetaData.column`` lets a
+C++ exception out; seen with 26.0.1), and damaged files are what this is for. So the footer, a struct in Thrift's
+compact protocol, is read here, as far as that needs.
 """
 
 from __future__ import annotations

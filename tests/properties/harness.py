@@ -35,7 +35,7 @@ KEYS = {
 
 
 class StandingSink:
-    """What ReplacingMergeTree(version, is_deleted) shows with FINAL: of a key the highest version, of equal the last."""
+    """What ReplacingMergeTree(version, is_deleted) shows with FINAL: of a key the highest version, or the last."""
 
     def __init__(self) -> None:
         self._rows: dict[str, dict[tuple[Any, ...], Row]] = {table: {} for table in KEYS}

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -30,7 +31,7 @@ def seeds_in_parts(name: str, count: int, parts: int, first: int = 0) -> list[ra
     """The seeds of ``count`` worlds (or as many as the environment variable ``name`` says) in parts for both cores."""
     count = int(os.environ.get(name, count))
     edges = [first + count * part // parts for part in range(parts + 1)]
-    return [range(start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    return [range(start, end) for start, end in pairwise(edges)]
 
 
 @lru_cache(maxsize=64)

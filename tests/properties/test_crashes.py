@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 from functools import partial
+from typing import Any
 
 import pytest
 
 from pipeline.embedded import engine
 from pipeline.steps.earnings import EarningsStep
 from tests.properties.crashes import AFTER, BEFORE, HALF_WAY, Fate, FatedSink, FatedStore, Killed, contents
-from tests.properties.harness import Pipeline, answer, differences
+from tests.properties.harness import Pipeline, StandingSink, answer, differences
 from tests.properties.solved import Placed, chunks_of, placed, seeds_in_parts, solved, wherever_read
 from tests.properties.worlds import World
+from tests.reference.examples import HOUR, click, day, order, program, referred, sign_up
+from tests.reference.oracle import compute
 
 STATE = ("clicks", "bindings", "facts", "contributions", "timeline", "counters", "dirty")
 
@@ -89,3 +92,49 @@ def test_more_input_after_a_killed_run_that_is_repeated_only_at_the_end(seeds: r
             assert survives(pipeline, [events], name)
         got = wherever_read(answer(pipeline.sink), are_bad_ones_kept=True)
         assert differences(got, wherever_read(expected, are_bad_ones_kept=True)) == [], f"seed {seed}"
+
+
+class KilledAt(StandingSink):
+    """Ends the process once, just after a table's rows arrived."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__()
+        self._table = table
+
+    def insert_rows(self, table: str, rows: Any, columns: Any) -> None:
+        super().insert_rows(table, rows, columns)
+        if table == self._table:
+            self._table = ""
+            raise Killed
+
+
+@pytest.mark.parametrize("table", ["attributions", "referrals", "ledger_entries", "milestones"])
+def test_outcomes_that_arrived_before_the_kill_are_withdrawn_if_later_input_moves_the_credit(table: str) -> None:
+    """The bakery's commission arrived; then a later click of the roaster turns up, and the order is the roaster's."""
+    goal = {"id": "goal", "metric": "qualified_referrals", "threshold": 1, "period": "all_time", "award_minor": 5}
+    programs = [program(milestone=[goal])]
+    first = [*referred("ann", day(1), "bakery"), order(day(2), 1_000)]
+    late = click(day(1) + HOUR // 2, "roaster", "k2", visitor_id="v-ann")
+    pipeline = Pipeline(programs, sink=KilledAt(table))
+    assert not survives(pipeline, [placed(first)])
+    assert survives(pipeline, [[(3, late)]])
+    got = answer(pipeline.sink)
+    assert sorted((entry["partner_id"], entry["amount_minor"]) for entry in got["ledger_entries"]) == [
+        ("roaster", 5),
+        ("roaster", 100),
+    ]
+    assert differences(got, compute(programs, [*first, late])) == []
+
+
+def test_a_click_whose_better_copy_arrived_just_before_the_kill() -> None:
+    """Two copies of a click differ in their link; the one that counts came second, and the process ended with it."""
+    programs = [program()]
+    plain, linked = click(day(1)), click(day(1), link_id="from-the-newsletter")  # "link_id" sorts before "occurred_at"
+    pipeline, fate = fated(World(programs, []))
+    assert survives(pipeline, [[(0, plain)]])
+    fate.kill_at(fate.calls, AFTER)
+    assert not survives(pipeline, [[(1, linked)]])
+    rest = [(1, linked), (2, sign_up(day(2)))]
+    assert survives(pipeline, [rest])
+    assert differences(answer(pipeline.sink), compute(programs, [plain, linked, rest[1][1]])) == []
+    assert [row["link_id"] for row in answer(pipeline.sink)["attributions"]] == ["from-the-newsletter"]

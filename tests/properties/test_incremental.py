@@ -129,5 +129,6 @@ def test_a_stale_contribution_is_ignored() -> None:
         step.stage([contribution], batch)
         store.write(batch)
         for settled in step.settle():
+            store.write(settled.notes)
             store.write(settled.batch)
     assert contents(store, *FOLDED) == contents(pipeline.store, *FOLDED)

@@ -1,7 +1,7 @@
 """The pipeline against the reference, on worlds made up to press on the edges of their terms.
 
-`CROSSCREDIT_WORLDS=20000 pytest tests/properties/test_laws.py` compares more of them. Where a seed differs, its world is
-`random_world(seed)`; where Hypothesis finds one, it has shrunk it already.
+`CROSSCREDIT_WORLDS=20000 pytest tests/properties/test_laws.py` compares more of them. Where a seed differs, its world
+is `random_world(seed)`; where Hypothesis finds one, it has shrunk it already.
 """
 
 from __future__ import annotations

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.domain.events import EVENT_TYPES
 from pipeline.domain.terms import Catalogue, Partner, Program, Terms
-from pipeline.wire.admission import Admitted, DeadLetter
+from pipeline.wire.admission import Admitted, DeadLetter, event_table_schema
 from pipeline.wire.files import open_sources
 
 Event = dict[str, Any]
@@ -127,9 +126,7 @@ def read(path: Path | str, chunk_records: int = 100_000, catalogue: Catalogue = 
         for event_type, table in chunk.events.items():
             assert table.num_rows
             assert all(column.num_chunks == 1 for column in table.columns)
-            assert table.column_names[: len(EVENT_TYPES[event_type].fields)] == list(
-                EVENT_TYPES[event_type].field_names
-            )
+            assert table.schema == event_table_schema(event_type)
             for row in table.to_pylist():
                 position = row.pop("position")
                 if event_type == "order":

@@ -10,7 +10,7 @@ from typing import Any
 
 import fastavro
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.wire import avro_blocks
@@ -335,6 +335,7 @@ def judged(decoder: Any, bodies: list[tuple[bytes, int]]) -> tuple[Any, ...]:
     return events, dead, broken
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -25,7 +25,7 @@ def checked_zstd(content: bytes) -> bytes:
 
 PACKED = pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("zst", checked_zstd)])
 # Hard to compress, so that a break in the middle of the file is one in the middle of the events.
-EVENTS = [click(number, campaign=random.Random(number).randbytes(30).hex()) for number in range(2000)]  # noqa: S311
+EVENTS = [click(number, campaign=random.Random(number).randbytes(30).hex()) for number in range(2000)]
 LINES = b"".join(json.dumps(event).encode() + b"\n" for event in EVENTS)
 
 

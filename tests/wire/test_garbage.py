@@ -89,7 +89,7 @@ LINES = st.one_of(
 )
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(LINES, max_size=12), st.integers(1, 5), st.sampled_from([b"\n", b"\r\n"]))
 @example([b"\xef\xbb\xbf", b"\xef\xbb\xbf{}"], 1, b"\n")
 def test_every_line_is_admitted_or_a_dead_letter_with_its_bytes(
@@ -111,7 +111,7 @@ def test_every_line_is_admitted_or_a_dead_letter_with_its_bytes(
     assert not result.dead
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.text('ab,"\r\n é\0').map(str.encode) | st.binary(max_size=20), max_size=12), st.integers(1, 5))
 def test_every_byte_of_csv_is_in_one_record_or_blank(tmp_path: Path, lines: list[bytes], chunk_records: int) -> None:
     content = b"\n".join(lines)

@@ -78,9 +78,9 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda path: None, "no such file"),
-        (lambda path: path.mkdir(), "no file of a known kind"),
-        (lambda path: os.mkfifo(path), "is not a file"),
+        (Path.exists, "no such file"),
+        (Path.mkdir, "no file of a known kind"),
+        (os.mkfifo, "is not a file"),
     ],
 )
 def test_what_is_no_file(tmp_path: Path, make: object, problem: str) -> None:

@@ -73,7 +73,9 @@ def good_events(draw: st.DrawFn) -> Event:
     return event
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(st.lists(good_events(), max_size=12), st.integers(1, 13))
 def test_the_same_events_are_admitted_from_every_format(
     tmp_path: Path, events: list[Event], chunk_records: int

@@ -1,0 +1,142 @@
+"""Columns over time, drawn by Altair and vl-convert to SVG text that takes its colours from the page's style."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any, Final, Literal
+
+import altair as alt
+import vl_convert
+
+from pipeline.pages import words
+from pipeline.pages.parts import Cell, Chart, Table
+
+Step = Literal["day", "week", "month"]
+
+# Vega wants colours; the page wants to choose them by theme. Each placeholder becomes a variable of the style sheet.
+_COLOURS: Final = {"#a0a001": "var(--c1)", "#a0a002": "var(--c2)", "#a0a003": "var(--c3)"}
+_INK, _LINE, _ZERO = "#a0a010", "#a0a011", "#a0a012"
+_THEMED: Final = {**_COLOURS, _INK: "var(--muted)", _LINE: "var(--line)", _ZERO: "var(--axis)"}
+_WIDE, _NARROW = 560, 280
+_HEIGHT = 190
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What one colour shows: a value a day of the chart's rows. Positive values pile up, negative ones hang down."""
+
+    name: str
+    values: Sequence[float]
+
+
+def columns_over_time(
+    days: Sequence[date], series: Sequence[Series], label: str, unit: str, value_words: Any
+) -> Chart | None:
+    """A chart of stacked columns, by day, week or month as fits the span; None without a day.
+
+    ``value_words`` turns a value into text for the table below the chart; ``unit`` stands before axis figures ("£" or "").
+    """
+    if not days:
+        return None
+    step = _step(days)
+    starts = _starts(_start(min(days), step), _start(max(days), step), step)
+    totals = {(each.name, start): 0.0 for each in series for start in starts}
+    for each in series:
+        for at, value in zip(days, each.values, strict=True):
+            totals[each.name, _start(at, step)] += value
+    used = [each for each in series if any(totals[each.name, start] for start in starts)] or list(series[:1])
+    points = tuple((start.isoformat(), each.name, totals[each.name, start]) for each in used for start in starts)
+    names = tuple(each.name for each in series)
+    rows = [
+        [Cell(_title(start, step)), *(Cell(value_words(totals[each.name, start])) for each in used)]
+        for start in starts
+        if any(totals[each.name, start] for each in used)
+    ]
+    return Chart(
+        _svg(points, names, unit, _WIDE, 7, len(starts)),
+        _svg(points, names, unit, _NARROW, 4, len(starts)),
+        f"{label}, by {step}",
+        [(f"c{1 + names.index(each.name)}", each.name) for each in used],
+        Table(
+            f"{label}, by {step}",
+            [step.capitalize(), *(each.name for each in used)],
+            rows,
+            frozenset(range(1, 1 + len(used))),
+        ),
+    )
+
+
+@lru_cache(maxsize=512)
+def _svg(
+    points: tuple[tuple[str, str, float], ...], names: tuple[str, ...], unit: str, width: int, ticks: int, columns: int
+) -> str:
+    starts = sorted({point[0] for point in points})
+    shown = starts[:: max(1, -(-len(starts) // ticks))]
+    chart = (
+        alt.Chart(alt.Data(values=[{"at": at, "name": name, "value": value} for at, name, value in points if value]))
+        .mark_bar(cornerRadius=1.5)
+        .encode(
+            x=alt.X(
+                "at:O",
+                scale=alt.Scale(domain=starts, paddingInner=0.25 if columns > 2 else 0.6, paddingOuter=0.1),
+                axis=alt.Axis(
+                    title=None, values=shown, labelAngle=0, labelExpr="utcFormat(toDate(datum.value), '%-d %b')",
+                    labelAlign="left" if columns > ticks else "center", ticks=False, domainColor=_ZERO, labelPadding=8,
+                    labelFlush=True,
+                ),
+            ),
+            y=alt.Y(
+                "value:Q",
+                stack="zero",
+                axis=alt.Axis(
+                    title=None, tickCount=4, domain=False, ticks=False, gridColor=_LINE, labelPadding=8,
+                    labelExpr=f"(datum.value < 0 ? '−' : '') + '{unit}' + format(abs(datum.value), '~s')",
+                ),
+            ),
+            color=alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(_COLOURS)), legend=None),
+            order=alt.Order("name:N"),
+        )
+        .properties(width=width, height=_HEIGHT, background="transparent", padding={"left": 2, "right": 8, "top": 6, "bottom": 2})
+        .configure_view(strokeOpacity=0)
+        .configure_axis(labelColor=_INK, labelFontSize=12, labelFont="system-ui, sans-serif")
+    )  # fmt: skip
+    svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
+    for placeholder, variable in _THEMED.items():
+        svg = svg.replace(placeholder, variable)
+    return _responsive(svg)
+
+
+def _responsive(svg: str) -> str:
+    """Without a size of its own (the style sheet gives it one), and silent: the figure around it speaks."""
+    head, _, rest = svg.partition(">")
+    view_box = head[head.index("viewBox") :]
+    return f'<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" focusable="false" {view_box}>{rest}'
+
+
+def _step(days: Sequence[date]) -> Step:
+    length = (max(days) - min(days)).days
+    return "day" if length < 32 else "week" if length < 250 else "month"
+
+
+def _start(at: date, step: Step) -> date:
+    if step == "day":
+        return at
+    return at - timedelta(days=at.weekday()) if step == "week" else at.replace(day=1)
+
+
+def _starts(first: date, last: date, step: Step) -> list[date]:
+    starts = [first]
+    while starts[-1] < last:
+        starts.append(_start(starts[-1] + timedelta(days={"day": 1, "week": 7, "month": 31}[step]), step))
+    return starts
+
+
+def _title(start: date, step: Step) -> str:
+    return (
+        words.period(f"{start:%Y-%m}")
+        if step == "month"
+        else f"{words.day(start, 'UTC')}{' on' if step == 'week' else ''}"
+    )

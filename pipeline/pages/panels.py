@@ -1,0 +1,348 @@
+"""Every panel once: what it shows, in words a partner understands, and the SQL behind it.
+
+Two readers draw from here: the offline pages (:mod:`pipeline.pages.writer`) and the Grafana dashboards. The SQL names
+only the views of ``migrations/0004_partner_views.sql``, bare, and holds no filter on a program or partner: whoever runs
+it narrows the views. The pages do so with :class:`pipeline.pages.scope.Scope`; in ClickHouse a partner's user has a
+database of its own with views of the same names. So no SQL needs a variable that a reader could change.
+
+A panel's SQL begins with SELECT and may use the parameters of :data:`PARAMETERS` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pipeline.pages.reasons import CREDIT_REASON, MISS_REASON, MISS_WORD
+
+Visual = Literal["stat", "time_series", "bar", "progress", "table"]
+Unit = Literal["count", "money", "percent", "text"]
+
+VIEWS: Final = (
+    "partner_clicks", "partner_credits", "partner_missed", "partner_referrals", "partner_ledger", "partner_milestones",
+    "partner_bonus_slots", "program_brands", "rejected_records",
+)  # fmt: skip
+"""The views that panels read. Those named partner_ have columns program_id and partner_id ('*': every partner may see it)."""
+
+PARAMETERS: Final[Mapping[str, str]] = {
+    "{zone:String}": "'UTC'",
+    "{now_ms:Int64}": "toUnixTimestamp64Milli(now64(3))",
+    "{final_until_ms:Int64}": "toUnixTimestamp64Milli(now64(3) - INTERVAL 24 HOUR)",
+}
+"""The query parameters that a panel may use, and what to write in their place where there are none (Grafana)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One panel. Money columns end in ``_minor`` and are in the program's currency; ``time`` is a day's start in its zone."""
+
+    id: str
+    title: str
+    description: str
+    visual: Visual
+    unit: Unit
+    sql: str
+
+
+FUNNEL: Final = Panel(
+    "funnel",
+    "From click to customer",
+    "How many clicks came through the partner's links, how many sign-ups and orders were credited to it, wholly or in part, "
+    "and how many of those customers meet the program's conditions now.",
+    "bar",
+    "count",
+    """
+SELECT step, value
+FROM
+(
+    SELECT 1 AS position, 'Clicks' AS step, count() AS value FROM partner_clicks
+    UNION ALL
+    SELECT 2, 'Sign-ups credited', uniqExactIf((customer, conversion_id), conversion_type = 'sign_up') FROM partner_credits
+    UNION ALL
+    SELECT 3, 'Orders credited', uniqExactIf((customer, conversion_id), conversion_type = 'order') FROM partner_credits
+    UNION ALL
+    SELECT 4, 'Qualified customers', countIf(status = 'qualified') FROM partner_referrals
+)
+ORDER BY position
+""",
+)
+
+CREDITS_OVER_TIME: Final = Panel(
+    "credits_over_time",
+    "Credit over time",
+    "Sign-ups and orders credited, by the day they happened.",
+    "time_series",
+    "count",
+    """
+SELECT
+    toStartOfDay(converted_at, {zone:String}) AS time,
+    uniqExactIf((customer, conversion_id), conversion_type = 'sign_up') AS sign_ups,
+    uniqExactIf((customer, conversion_id), conversion_type = 'order') AS orders
+FROM partner_credits
+GROUP BY time
+ORDER BY time
+""",
+)
+
+EARNINGS: Final = Panel(
+    "earnings",
+    "Earned",
+    "Everything earned so far. Payable now: what has passed the time for returns. Provisional: what may still be corrected, "
+    "because events of that time may still arrive.",
+    "stat",
+    "money",
+    """
+SELECT
+    toInt64(sum(amount_minor)) AS total_minor,
+    toInt64(sumIf(amount_minor, kind IN ('accrual', 'clawback'))) AS commission_minor,
+    toInt64(sumIf(amount_minor, kind IN ('bonus', 'bonus_clawback'))) AS bonus_minor,
+    toInt64(sumIf(amount_minor, kind IN ('milestone_award', 'milestone_revocation'))) AS award_minor,
+    toInt64(sumIf(amount_minor, kind IN ('clawback', 'bonus_clawback', 'milestone_revocation'))) AS taken_back_minor,
+    toInt64(sumIf(amount_minor, as_of <= fromUnixTimestamp64Milli({final_until_ms:Int64}))) AS final_minor,
+    toInt64(sumIf(amount_minor, as_of > fromUnixTimestamp64Milli({final_until_ms:Int64}))) AS provisional_minor,
+    toInt64(sumIf(amount_minor, payable_at <= fromUnixTimestamp64Milli({now_ms:Int64}))) AS payable_minor,
+    toInt64(sumIf(amount_minor, payable_at > fromUnixTimestamp64Milli({now_ms:Int64}))) AS payable_later_minor
+FROM partner_ledger
+""",
+)
+
+EARNINGS_OVER_TIME: Final = Panel(
+    "earnings_over_time",
+    "Earnings over time",
+    "What was earned, and taken back, by the day of the event that caused it.",
+    "time_series",
+    "money",
+    """
+SELECT
+    toStartOfDay(occurred_at, {zone:String}) AS time,
+    toInt64(sumIf(amount_minor, kind = 'accrual')) AS commission_minor,
+    toInt64(sumIf(amount_minor, kind IN ('bonus', 'milestone_award'))) AS extra_minor,
+    toInt64(sumIf(amount_minor, kind IN ('clawback', 'bonus_clawback', 'milestone_revocation'))) AS taken_back_minor
+FROM partner_ledger
+GROUP BY time
+ORDER BY time
+""",
+)
+
+PAYABLE_LATER: Final = Panel(
+    "payable_later",
+    "Becomes payable",
+    "What has been earned and waits for the time for returns to pass, by the day it becomes payable.",
+    "table",
+    "money",
+    """
+SELECT toStartOfDay(payable_at, {zone:String}) AS time, toInt64(sum(amount_minor)) AS amount_minor
+FROM partner_ledger
+WHERE payable_at > fromUnixTimestamp64Milli({now_ms:Int64})
+GROUP BY time
+HAVING amount_minor != 0
+ORDER BY time
+""",
+)
+
+QUALIFIED_OVER_TIME: Final = Panel(
+    "qualified_over_time",
+    "Qualified customers",
+    "Customers that met the program's conditions, less those that no longer do, by the day of the change. Tiers count these.",
+    "time_series",
+    "count",
+    """
+SELECT toStartOfDay(assumeNotNull(at), {zone:String}) AS time, partner_id, toInt64(sum(change)) AS change
+FROM
+(
+    SELECT partner_id, qualified_at AS at, 1 AS change FROM partner_referrals WHERE qualified_at IS NOT NULL
+    UNION ALL
+    SELECT partner_id, reversed_at, -1 FROM partner_referrals WHERE reversed_at IS NOT NULL
+)
+GROUP BY time, partner_id
+ORDER BY time, partner_id
+""",
+)
+
+BONUS_SLOTS: Final = Panel(
+    "bonus_slots",
+    "Bonuses",
+    "How many of a bonus's places are taken: by the partner, and (*) by everyone in the program.",
+    "progress",
+    "count",
+    """
+SELECT partner_id, terms_version, bonus_minor, toStartOfDay(taken_at, {zone:String}) AS time, count() AS slots
+FROM partner_bonus_slots
+GROUP BY partner_id, terms_version, bonus_minor, time
+ORDER BY partner_id, terms_version, bonus_minor, time
+""",
+)
+
+MILESTONES: Final = Panel(
+    "milestones",
+    "Milestones",
+    "How far each milestone is, alone or together with others.",
+    "progress",
+    "count",
+    """
+SELECT DISTINCT
+    milestone_id, scope_key, period, status, toInt64(least(count, 9223372036854775807)) AS count, threshold,
+    reached_at, revoked_at, terms_version
+FROM partner_milestones
+ORDER BY milestone_id, scope_key, period
+""",
+)
+
+RECENT_CREDITS: Final = Panel(
+    "recent_credits",
+    "Latest credits, and why",
+    "The latest sign-ups and orders credited, with the reason. Customers appear as four characters that say nothing about them.",
+    "table",
+    "text",
+    f"""
+SELECT
+    converted_at, conversion_type, conversion_id, substring(customer, 1, 4) AS customer, share_bps, order_minor,
+    refunded_minor, earned_minor,
+    {CREDIT_REASON} AS reason
+FROM partner_credits
+ORDER BY converted_at DESC, conversion_id, customer
+LIMIT 20
+""",
+)
+
+MISSED_REASONS: Final = Panel(
+    "missed_reasons",
+    "Visits that led on, without credit",
+    "Sign-ups and orders that followed the partner's links or codes but were not credited to it, by reason.",
+    "bar",
+    "count",
+    f"""
+SELECT {MISS_WORD} AS reason, count() AS conversions
+FROM partner_missed
+GROUP BY reason
+ORDER BY conversions DESC, reason
+""",
+)
+
+MISSED: Final = Panel(
+    "missed",
+    "The latest of them, and why",
+    "Each sign-up or order that followed the partner's link or code without credit to it, with the reason.",
+    "table",
+    "text",
+    f"""
+SELECT
+    converted_at, conversion_type, conversion_id, substring(customer, 1, 4) AS customer, verdict,
+    {MISS_REASON} AS reason
+FROM partner_missed
+ORDER BY converted_at DESC, conversion_id, customer
+LIMIT 15
+""",
+)
+
+QUALITY: Final = Panel(
+    "quality",
+    "How well these customers fit",
+    "Credited orders: how many, what they came to (the partner's share of shared ones), and how much was refunded.",
+    "stat",
+    "money",
+    """
+SELECT
+    uniqExact(customer, conversion_id) AS orders,
+    uniqExact(customer) AS customers,
+    toInt64(round(sum(toDecimal128(order_minor, 4) * share_bps / 10000))) AS order_value_minor,
+    toInt64(round(sum(toDecimal128(refunded_minor, 4) * share_bps / 10000))) AS refunded_minor,
+    uniqExactIf((customer, conversion_id), partner_credits.refunded_minor > 0) AS refunded_orders
+FROM partner_credits
+WHERE conversion_type = 'order'
+""",
+)
+
+REFERRALS: Final = Panel(
+    "referrals",
+    "Customers referred",
+    "Every customer whose first credited sign-up or order is mostly the partner's, by where it stands.",
+    "bar",
+    "count",
+    """
+SELECT status, reason, count() AS customers
+FROM partner_referrals
+GROUP BY status, reason
+ORDER BY indexOf(['qualified', 'pending', 'reversed', 'rejected'], status), reason
+""",
+)
+
+PARTNERS: Final = Panel(
+    "partners",
+    "Partners side by side",
+    "What each partner brought, and what it earned for it.",
+    "table",
+    "text",
+    """
+SELECT
+    partner_id, sum(clicks_) AS clicks, sum(sign_ups_) AS sign_ups, sum(orders_) AS orders, sum(qualified_) AS qualified,
+    toInt64(sum(value_)) AS order_value_minor, toInt64(sum(refunded_)) AS refunded_minor,
+    toInt64(sum(commission_)) AS commission_minor, toInt64(sum(extra_)) AS extra_minor
+FROM
+(
+    SELECT partner_id, count() AS clicks_, 0 AS sign_ups_, 0 AS orders_, 0 AS qualified_, toInt128(0) AS value_,
+        toInt128(0) AS refunded_, toInt128(0) AS commission_, toInt128(0) AS extra_
+    FROM partner_clicks GROUP BY partner_id
+    UNION ALL
+    SELECT partner_id, 0, uniqExactIf((customer, conversion_id), conversion_type = 'sign_up'),
+        uniqExactIf((customer, conversion_id), conversion_type = 'order'), 0,
+        toInt128(round(sum(toDecimal128(order_minor, 4) * share_bps / 10000))),
+        toInt128(round(sum(toDecimal128(refunded_minor, 4) * share_bps / 10000))), 0, 0
+    FROM partner_credits GROUP BY partner_id
+    UNION ALL
+    SELECT partner_id, 0, 0, 0, countIf(status = 'qualified'), 0, 0, 0, 0 FROM partner_referrals GROUP BY partner_id
+    UNION ALL
+    SELECT partner_id, 0, 0, 0, 0, 0, 0, sumIf(toInt128(amount_minor), kind IN ('accrual', 'clawback')),
+        sumIf(toInt128(amount_minor), kind NOT IN ('accrual', 'clawback'))
+    FROM partner_ledger GROUP BY partner_id
+)
+GROUP BY partner_id
+ORDER BY qualified DESC, commission_minor DESC, partner_id
+""",
+)
+
+GIVE_AND_TAKE: Final = Panel(
+    "give_and_take",
+    "Give and take between brands",
+    "Brands that refer customers to each other: qualified customers that one sent to the other.",
+    "table",
+    "count",
+    """
+SELECT r.partner_id AS giver, b.brand_id AS taker, countIf(r.status = 'qualified') AS customers
+FROM partner_referrals AS r
+INNER JOIN program_brands AS b ON b.program_id = r.program_id
+WHERE r.partner_id IN (SELECT brand_id FROM program_brands) AND r.partner_id != b.brand_id
+GROUP BY giver, taker
+ORDER BY giver, taker
+""",
+)
+
+REJECTED: Final = Panel(
+    "rejected",
+    "Records that could not be used",
+    "Records that were kept aside, by reason and by the brand that they name.",
+    "bar",
+    "count",
+    """
+SELECT reason, brand_id, count() AS records, any(source) AS example_source, any(position) AS example_position
+FROM rejected_records
+GROUP BY reason, brand_id
+ORDER BY records DESC, reason, brand_id
+""",
+)
+
+PARTNER_PANELS: Final = (
+    EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PAYABLE_LATER, QUALIFIED_OVER_TIME, BONUS_SLOTS, MILESTONES,
+    REFERRALS, RECENT_CREDITS, MISSED_REASONS, MISSED, QUALITY,
+)  # fmt: skip
+"""What a partner reads about itself."""
+
+PROGRAM_PANELS: Final = (
+    EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PARTNERS, QUALIFIED_OVER_TIME, BONUS_SLOTS, MILESTONES,
+    REFERRALS, MISSED_REASONS, QUALITY,
+)  # fmt: skip
+"""What a brand reads about one of its programs: all partners together."""
+
+ALL_PROGRAMS_PANELS: Final = (GIVE_AND_TAKE, REJECTED)
+"""What only whoever runs the programs reads."""

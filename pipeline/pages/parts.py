@@ -1,0 +1,95 @@
+"""What a page is made of. The templates draw these; nothing here knows HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """One figure with its name, and a few words below it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line of a bar list; ``share`` is its length from 0 to 1."""
+
+    label: str
+    value: str
+    share: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far something is: ``value`` such as "38 of 50", ``share`` from 0 to 1, ``state`` open, reached or revoked."""
+
+    title: str
+    value: str
+    share: float
+    state: str
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a table: its text, perhaps the page it leads to, perhaps the length of a bar below it."""
+
+    text: str
+    link: str = ""
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table: ``caption`` for who cannot see it; ``numeric`` holds the columns that are aligned right."""
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    numeric: frozenset[int] = frozenset()
+    empty: str = "Nothing yet."
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart drawn twice, for wide and narrow screens, with the same figures as a table."""
+
+    wide_svg: str
+    narrow_svg: str
+    label: str
+    legend: Sequence[tuple[str, str]]  # (css class, name)
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading, a sentence below it, and what it holds, in order."""
+
+    id: str
+    title: str
+    lead: str = ""
+    items: Sequence[Stat | Bar | Progress | Table | Chart] = ()
+    is_wide: bool = False
+    aside: str = ""  # a closing sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page."""
+
+    file_name: str
+    title: str
+    eyebrow: str
+    lead: str
+    as_of: str
+    sections: Sequence[Section]
+    facts: Sequence[tuple[str, str]] = ()  # the terms in plain words
+    footnotes: Sequence[str] = ()
+    back: tuple[str, str] | None = None  # (file name, words) of the page above
+    kinds: dict[str, str] = field(default_factory=dict)
