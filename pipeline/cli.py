@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,11 @@ app = App(
     name="crosscredit",
     help="Referral detection that both sides can trust: exact, explained credit between brands.",
     help_format="plaintext",
+    version=lambda: metadata.version("crosscredit"),
 )
+
+# The parser takes a lone "-" for an option without a name, so standard input travels through it under this name.
+_STANDARD_INPUT = "standard-input:"
 
 
 class UnusableError(Exception):
@@ -65,7 +70,7 @@ def run_command(
     from pipeline.wire.files import open_sources
 
     catalogue = load_catalogue([Path(each) for each in program])
-    sources = open_sources(input)
+    sources = open_sources(["-" if each == _STANDARD_INPUT else each for each in input])
     _check_output(output)
     with Database.open(database) as opened:
         counts = run(opened, catalogue, sources, TerminalWatcher(Console(stderr=True)))
@@ -174,7 +179,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def status_of(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when it ran, 2 for unusable arguments, terms or files, 130 when interrupted."""
     try:
-        app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        tokens = sys.argv[1:] if arguments is None else arguments
+        app(
+            [_STANDARD_INPUT if token == "-" else token for token in tokens],
+            exit_on_error=False,
+            print_error=True,
+            result_action="return_value",
+        )
     except cyclopts.CycloptsError:
         return EXIT_UNUSABLE
     except KeyboardInterrupt:

@@ -27,6 +27,7 @@ _TWO_HOURS_EAST: Final = timezone(timedelta(hours=2))
 _MONTHS: Final = ((2025, 10), (2025, 11), (2025, 12), (2026, 1), (2026, 2), (2026, 3), (2026, 4))
 _MONTH_STARTS_MS: Final = [utc_ms(year, month, 1) for year, month in _MONTHS]
 _COMPRESSED_MONTHS: Final = (10, 1, 4)
+_AGAIN: Final = "redelivered.jsonl"
 
 
 def sent(event: Event) -> Sent:
@@ -52,8 +53,10 @@ def deliver(rng: Random, once: Iterable[Sent], again: Iterable[Sent], folder: Pa
         files[_file_name(system, at_ms + delay_ms)].append((at_ms + delay_ms, line))
     for number, (system, at_ms, line) in enumerate(again):
         at_ms += _delay_ms(rng) + SECOND_MS + int(rng.random() * 3 * DAY_MS)
-        files["redelivered.jsonl" if number % 3 == 0 else _file_name(system, at_ms)].append((at_ms, line))
+        files[_AGAIN if number % 3 == 0 else _file_name(system, at_ms)].append((at_ms, line))
     folder.mkdir(parents=True, exist_ok=True)
+    for name in _every_file_name() - files.keys():  # of a larger season that was here before
+        (folder / name).unlink(missing_ok=True)
     for name, records in files.items():
         records.sort()
         _write(folder / name, _ORDERS[sum(name.encode()) % len(_ORDERS)](records))
@@ -78,6 +81,10 @@ def _file_name(system: str, at_ms: int) -> str:
     if system == "checkout":
         return f"checkout-orders-{year}.jsonl" + (".gz" if year == 2026 else "")
     return {"accounts": "accounts-sign-ups.jsonl", "payments": "payments-refunds.jsonl.gz"}[system]
+
+
+def _every_file_name() -> set[str]:
+    return {_AGAIN} | {_file_name(system, at_ms) for system in SYSTEM_OF.values() for at_ms in _MONTH_STARTS_MS}
 
 
 def _oldest_first(records: list[Record]) -> list[Record]:

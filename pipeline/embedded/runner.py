@@ -10,6 +10,7 @@ from typing import Protocol
 from pipeline.domain.terms import Catalogue
 from pipeline.embedded.allocation import keep_freed_memory
 from pipeline.embedded.database import Database
+from pipeline.embedded.dead_letters import DeadLetterBook
 from pipeline.embedded.engine import Counts, Engine
 from pipeline.embedded.tables import Tables
 from pipeline.state.store import WriteBatch
@@ -51,10 +52,14 @@ def _run(database: Database, catalogue: Catalogue, sources: Sequence[Source], wa
     engine = Engine(database.store, Tables(database.warehouse), catalogue, fingerprint(catalogue))
     sizes = [source.size_bytes for source in sources]
     total = None if None in sizes else sum(size for size in sizes if size is not None)
+    letters = DeadLetterBook(database.warehouse)
     with watcher.reading(total):
         for source in sources:
+            was_read = letters.knows(source.name)
             for admitted in source.chunks(catalogue):
                 engine.take(admitted)
+                if was_read:
+                    letters.reconcile(admitted)
                 watcher.read(admitted.records, admitted.bytes_read)
     with watcher.deciding(engine.customers_to_decide()):
         engine.settle(watcher.decided)

@@ -81,7 +81,7 @@ def print_summary(
 ) -> None:
     """Print it. ``hints`` are commands to try next."""
     parts: list[RenderableType] = [_read(counts), _funnel(warehouse), _partners(warehouse, catalogue)]
-    parts += [part for part in (_milestones(warehouse), _dead_letters(warehouse)) if part is not None]
+    parts += [part for part in (_milestones(warehouse, catalogue), _dead_letters(warehouse)) if part is not None]
     if hints:
         parts.append(Text("Next", style="bold"))
         parts += [Text("  " + hint) for hint in hints]
@@ -143,7 +143,7 @@ def _partners(warehouse: Warehouse, catalogue: Catalogue) -> RenderableType:
     return table
 
 
-def _milestones(warehouse: Warehouse) -> RenderableType | None:
+def _milestones(warehouse: Warehouse, catalogue: Catalogue) -> RenderableType | None:
     rows: list[Any] = warehouse.query(_MILESTONES, {"most": _MOST_MILESTONES})
     if not rows:
         return None
@@ -153,8 +153,19 @@ def _milestones(warehouse: Warehouse) -> RenderableType | None:
     table.add_column("progress", justify="right")
     for program_id, milestone_id, scope_key, period, status, count, threshold in rows:
         who = "everyone" if scope_key == "*" else scope_key
-        table.add_row(program_id, milestone_id, who, period, status, f"{int(count):,} of {threshold:,}")
+        progress = _progress(catalogue, program_id, milestone_id, int(count), threshold)
+        table.add_row(program_id, milestone_id, who, period, status, progress)
     return table
+
+
+def _progress(catalogue: Catalogue, program_id: str, milestone_id: str, count: int, threshold: int) -> str:
+    """A milestone's figure beside its threshold, as money where it counts revenue."""
+    program = catalogue.programs.get(program_id)
+    versions = program.versions if program is not None else ()
+    metrics = {each.metric for terms in versions for each in terms.milestones if each.id == milestone_id}
+    if program is not None and "net_revenue_minor" in metrics:
+        return f"{money(count, program.currency)} of {money(threshold, program.currency)}"
+    return f"{count:,} of {threshold:,}"
 
 
 def _dead_letters(warehouse: Warehouse) -> RenderableType | None:

@@ -107,3 +107,8 @@ def named(identifier: str) -> str:
 def listed(names: list[str]) -> str:
     """``A``, ``A and B``, ``A, B and C``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def minor(amount: float, currency: str) -> int:
+    """An amount of the main unit back in minor units."""
+    return round(amount * 10 ** get_currency_precision(currency))

@@ -37,7 +37,9 @@ def prefix(*parts: str) -> bytes:
 
 def parts(encoded: bytes) -> list[str]:
     """The ids of a key made by :func:`key`."""
-    return [text(each) for each in encoded.split(b"\x00")]
+    if b"\x01" in encoded:
+        return [text(each) for each in encoded.split(b"\x00")]
+    return encoded.decode().split("\x00")
 
 
 _AT_BYTES = 6  # milliseconds up to the year 2199 and far beyond

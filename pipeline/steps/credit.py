@@ -21,7 +21,7 @@ from pipeline.domain.referral import refer
 from pipeline.domain.rows import AttributionRow, ReferralRow
 from pipeline.domain.story import Click, Order, Refund, SignUp, Story
 from pipeline.domain.terms import Catalogue
-from pipeline.state.keys import part, text
+from pipeline.state.keys import part, parts, text
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.facts import decode, fact_values, key_columns, resolve
 from pipeline.steps.identity import Binding, ForwardedClick
@@ -80,10 +80,10 @@ class CustomerFacts:
         """The story, and the number of facts (each counted as often as its content was replaced)."""
         known = 0
         clicks, sign_ups, orders, refunds = [], [], [], []
-        for tail, fields in self.clicks.items():
-            visitor, event = tail.split(b"\x00")
-            known += fields[0]
-            clicks.append(Click(fields[1], text(event), text(visitor), fields[2], fields[3], fields[4]))
+        for tail, (edition, at, program_id, partner_id, link_id) in self.clicks.items():
+            visitor_id, event_id = parts(tail)
+            known += edition
+            clicks.append(Click(at, event_id, visitor_id, program_id, partner_id, link_id))
         for event_id, (edition, at, visitor_id, click_id, coupon, email, *_) in self.sign_ups:
             known += edition
             sign_ups.append(SignUp(at, event_id, visitor_id or "", click_id or "", coupon or "", email or ""))

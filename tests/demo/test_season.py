@@ -45,6 +45,13 @@ def test_the_same_seed_writes_the_same_bytes(tmp_path: Path):
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
 
 
+def test_nothing_is_left_of_a_season_that_was_there_before(tmp_path: Path):
+    write_season(tmp_path / "a", seed=7, events=9_000)
+    write_season(tmp_path / "a", seed=7, events=LEAST_EVENTS)
+    write_season(tmp_path / "b", seed=7, events=LEAST_EVENTS)
+    assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
+
+
 def test_another_seed_tells_another_season(tmp_path: Path):
     write_season(tmp_path / "a", seed=7, events=LEAST_EVENTS)
     write_season(tmp_path / "b", seed=8, events=LEAST_EVENTS)

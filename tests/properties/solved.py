@@ -9,22 +9,12 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import HealthCheck, settings
-
 from tests.properties.worlds import World, random_world
 from tests.reference.oracle import compute
 
 Row = dict[str, Any]
 Placed = list[tuple[int, Row]]
 """Events, each with its position in the source."""
-
-# Hypothesis draws the same examples everywhere, so that what passes here passes there.
-DRAWN = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 
 
 def seeds_in_parts(name: str, count: int, parts: int, first: int = 0) -> list[range]:

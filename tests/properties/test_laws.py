@@ -17,8 +17,9 @@ from hypothesis import given
 
 from pipeline.state.memory import MemoryStore
 from pipeline.state.rocks import RocksStore
+from tests.drawn import DRAWN
 from tests.properties.harness import Pipeline, StandingSink, answer, differences, run
-from tests.properties.solved import DRAWN, DUPLICATES, chunks_of, jumbled, placed, seeds_in_parts, solved, wherever_read
+from tests.properties.solved import DUPLICATES, chunks_of, jumbled, placed, seeds_in_parts, solved, wherever_read
 from tests.properties.worlds import World, worlds
 from tests.reference.oracle import compute
 

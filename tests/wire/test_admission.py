@@ -78,6 +78,11 @@ REFUSED: dict[str, Case] = {
     "no such program": (click(program_id="foes"), "unknown_program", ALL),
     "another brand's program": (click(program_id="zen"), "unknown_program", ALL),
     "no such partner": (click(partner_id="butcher"), "unknown_partner", ALL),
+    "no such partner in the last program": (
+        click(brand_id="zenith", program_id="zen", partner_id="butcher"),
+        "unknown_partner",
+        ALL,
+    ),
     "another program's partner": (click(partner_id="studio"), "unknown_partner", ALL),
     "currency of an order": (order(currency="EUR"), "currency_mismatch", ALL),
     "currency of a refund": (refund(currency="usd"), "currency_mismatch", ALL),

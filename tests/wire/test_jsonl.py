@@ -110,6 +110,14 @@ def test_an_unknown_field_may_hold_any_json(tmp_path: Path, value: str) -> None:
     assert read(write(tmp_path / "a.jsonl", with_raw_field("extra", value))).in_order == [click()]
 
 
+@pytest.mark.parametrize(("depth", "count"), [(490, 1), (600, 0)])
+def test_how_deep_what_orjson_refuses_may_nest(tmp_path: Path, depth: int, count: int) -> None:
+    """The limit is fixed, so that it does not depend on how deep the reader's own stack is."""
+    line = with_raw_field("extra", "[" * depth + '"[\\ud800"' + "]" * depth)
+    result = read(write(tmp_path / "a.jsonl", line))
+    assert (len(result.events), len(result.dead)) == (count, 1 - count)
+
+
 @pytest.mark.parametrize("name", ["link_id", "event_id", "brand_id"])
 @pytest.mark.parametrize("value", ['"\\ud800"', '"a\\udfff"', "1e400", "1" * 5000, "{}", "[]", "false", "0"])
 def test_a_known_field_may_not(tmp_path: Path, name: str, value: str) -> None:

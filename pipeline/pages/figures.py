@@ -1,0 +1,251 @@
+"""Sections that a partner's and a program's page share: panels' rows turned into parts of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from pipeline.domain.terms import Program, Terms
+from pipeline.pages import panels, words
+from pipeline.pages.charts import Series, columns_over_time
+from pipeline.pages.panels import Panel
+from pipeline.pages.parts import Bar, Cell, Chart, Section, Stat, Table
+from pipeline.pages.scope import PanelData, Row
+
+_STATUS_WORDS: Final = {
+    "qualified": "Count now",
+    "pending": "Signed up or ordered, do not count yet",
+    "reversed": "Counted once, no longer (refunds)",
+    "rejected": "Never count",
+}
+_REJECTED_WORDS: Final = {"existing_customer": "customers already", "too_fast": "signed up too soon after the visit"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a page is about: a program, a partner of it ("" for all), the moment, and where figures come from."""
+
+    data: PanelData
+    program: Program
+    partner_id: str
+    now_ms: int
+    final_until_ms: int
+    names: Mapping[str, str]  # partner id to name
+
+    @property
+    def terms(self) -> Terms:
+        """The version in force now, or the first if none is yet."""
+        return self.program.in_force_at(self.now_ms) or self.program.versions[0]
+
+    @property
+    def zone(self) -> str:
+        """The program's time zone."""
+        return self.program.time_zone
+
+    def rows(self, panel: Panel) -> list[Row]:
+        """The panel's rows for this scene."""
+        parameters = {"zone": self.zone, "now_ms": self.now_ms, "final_until_ms": self.final_until_ms}
+        return self.data.rows(panel, self.program.id, self.partner_id, parameters)
+
+    def row(self, panel: Panel) -> Row:
+        """The one row of a panel of figures."""
+        return self.rows(panel)[0]
+
+    def money(self, amount_minor: int) -> str:
+        """An amount in the program's currency."""
+        return words.money(amount_minor, self.program.currency)
+
+    def day_of(self, row: Row) -> date:
+        """The local day that a row's ``time`` begins."""
+        return words.local(row["time"], self.zone).date()
+
+
+def at_a_glance(scene: Scene) -> Section:
+    """The balance and the customers, in figures."""
+    earned, later, customers = (
+        scene.row(panels.EARNINGS),
+        scene.rows(panels.PAYABLE_LATER),
+        scene.rows(panels.REFERRALS),
+    )
+    count = sum(row["customers"] for row in customers if row["status"] == "qualified")
+    known = sum(row["customers"] for row in customers)
+    next_one = (
+        f"the next {scene.money(later[0]['amount_minor'])} on {words.day(scene.day_of(later[0]), scene.zone)}"
+        if later
+        else ""
+    )
+    final = (
+        "all final"
+        if not earned["provisional_minor"]
+        else f"{scene.money(earned['final_minor'])} final, {scene.money(earned['provisional_minor'])} provisional"
+    )
+    return Section(
+        "glance",
+        "At a glance",
+        items=[
+            Stat("Payable now", scene.money(earned["payable_minor"]), "the time for returns has passed"),
+            Stat("Payable later", scene.money(earned["payable_later_minor"]), next_one),
+            Stat("Earned in all", scene.money(earned["total_minor"]), final),
+            Stat("Customers that count", words.plain(count), f"of {words.plain(known)} referred"),
+        ],
+        is_wide=True,
+    )
+
+
+def funnel(scene: Scene) -> Section:
+    """From clicks to qualified customers."""
+    values = [(str(row["step"]), int(row["value"])) for row in scene.rows(panels.FUNNEL)]
+    if scene.program.credit == "order":
+        values = [value for value in values if value[0] != "Sign-ups credited"]
+    clicks = values[0][1]
+    top = max((value for _, value in values[1:]), default=0)
+    bars = [
+        Bar(step, words.plain(value), 1.0 if index == 0 else _part(value, top) * 0.82, _of_clicks(value, clicks, index))
+        for index, (step, value) in enumerate(values)
+    ]
+    return Section("funnel", panels.FUNNEL.title, _lead("How many clicks became sign-ups, orders and customers that count."), bars,
+                   aside="Clicks are drawn at full length; the other bars are to scale with each other.")  # fmt: skip
+
+
+def credit_over_time(scene: Scene) -> Section:
+    """Sign-ups and orders by day, week or month."""
+    rows = scene.rows(panels.CREDITS_OVER_TIME)
+    series = [Series("Orders", [row["orders"] for row in rows]), Series("Sign-ups", [row["sign_ups"] for row in rows])]
+    chart = columns_over_time(
+        [scene.day_of(row) for row in rows],
+        series,
+        "Sign-ups and orders credited",
+        "",
+        lambda value: words.plain(int(value)),
+    )
+    return _charted("credit", panels.CREDITS_OVER_TIME.title, panels.CREDITS_OVER_TIME.description, chart)
+
+
+def earnings_over_time(scene: Scene) -> Section:
+    """Commission, extras and what was taken back by day, week or month."""
+    rows, currency = scene.rows(panels.EARNINGS_OVER_TIME), scene.program.currency
+    names = {"commission_minor": "Commission", "extra_minor": "Bonuses and awards", "taken_back_minor": "Taken back"}
+    series = [Series(name, [float(words.major(row[key], currency)) for row in rows]) for key, name in names.items()]
+
+    def shown(value: float) -> str:
+        return words.money(words.minor(value, currency), currency)
+
+    chart = columns_over_time(
+        [scene.day_of(row) for row in rows], series, "Earned and taken back", words.symbol(currency), shown
+    )
+    return _charted("earnings", panels.EARNINGS_OVER_TIME.title, panels.EARNINGS_OVER_TIME.description, chart)
+
+
+def earned_by_kind(scene: Scene) -> Section:
+    """What the total is made of, and when the rest becomes payable."""
+    row, later = scene.row(panels.EARNINGS), scene.rows(panels.PAYABLE_LATER)
+    kinds = [
+        ("Commission on orders", row["commission_minor"]),
+        ("Bonuses", row["bonus_minor"]),
+        ("Milestone awards", row["award_minor"]),
+    ]
+    made = Table(
+        "What the total is made of",
+        ["What for", "Amount"],
+        [
+            *(
+                [Cell(name), Cell(scene.money(amount))]
+                for name, amount in kinds
+                if amount or name.startswith("Commission")
+            ),
+            [Cell("Together"), Cell(scene.money(row["total_minor"]))],
+        ],
+        frozenset({1}),
+    )
+    due = Table(
+        "What becomes payable when",
+        ["Becomes payable on", "Amount"],
+        [
+            [Cell(words.day(scene.day_of(each), scene.zone)), Cell(scene.money(each["amount_minor"]))]
+            for each in later[:8]
+        ],
+        frozenset({1}),
+        "Nothing is waiting.",
+    )
+    more = sum(each["amount_minor"] for each in later[8:])
+    back = (
+        f"{scene.money(-row['taken_back_minor'])} taken back after refunds is already off."
+        if row["taken_back_minor"]
+        else ""
+    )
+    rest = f" Another {scene.money(more)} follows after these days." if more else ""
+    return Section("made-of", "What it is made of", back, [made, due], aside=rest.strip())
+
+
+def customers(scene: Scene) -> Section:
+    """Where the referred customers stand."""
+    rows = scene.rows(panels.REFERRALS)
+    most = max((row["customers"] for row in rows), default=0)
+    bars = [
+        Bar(
+            _STATUS_WORDS[row["status"]]
+            + (f": {_REJECTED_WORDS.get(row['reason'], row['reason'])}" if row["reason"] else ""),
+            words.plain(row["customers"]),
+            _part(row["customers"], most),
+        )
+        for row in rows
+    ]
+    return Section(
+        "customers", panels.REFERRALS.title, panels.REFERRALS.description, bars, aside="" if bars else "None yet."
+    )
+
+
+def quality(scene: Scene) -> Section:
+    """Order value and refunds."""
+    row = scene.row(panels.QUALITY)
+    average = scene.money(round(row["order_value_minor"] / row["orders"])) if row["orders"] else "–"
+    again = row["orders"] / row["customers"] if row["customers"] else 0.0
+    return Section(
+        "quality",
+        panels.QUALITY.title,
+        items=[
+            Stat("Order value", scene.money(row["order_value_minor"]), words.counted(row["orders"], "order", "orders")),
+            Stat("Average order", average, f"{again:.1f} orders a customer" if row["customers"] else ""),
+            Stat(
+                "Refunded",
+                words.percent(row["refunded_minor"], row["order_value_minor"]),
+                f"of the value, in {words.counted(row['refunded_orders'], 'order', 'orders')}",
+            ),
+        ],
+    )
+
+
+def missed_reasons(scene: Scene) -> Section:
+    """Conversions without credit, by reason."""
+    rows = scene.rows(panels.MISSED_REASONS)
+    most = max((row["conversions"] for row in rows), default=0)
+    bars = [Bar(row["reason"], words.plain(row["conversions"]), _part(row["conversions"], most)) for row in rows]
+    return Section(
+        "missed",
+        panels.MISSED_REASONS.title,
+        panels.MISSED_REASONS.description,
+        bars,
+        aside="" if bars else "None so far.",
+    )
+
+
+def _lead(text: str) -> str:
+    return text
+
+
+def _charted(section_id: str, title: str, description: str, chart: Chart | None) -> Section:
+    return Section(section_id, title, description, [chart] if chart else [], aside="" if chart else "Nothing yet.")
+
+
+def _of_clicks(value: int, clicks: int, index: int) -> str:
+    return "" if index == 0 or not clicks else f"{words.percent(value, clicks)} of clicks"
+
+
+def _part(value: int, whole: int) -> float:
+    return value / whole if whole else 0.0
+
+
+Cells = Sequence[Sequence[Cell]]
+Shown = Callable[[float], str]

@@ -1,0 +1,111 @@
+"""A partner's page of one program: what it earned and why, how far its goals are, and what it was not credited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.pages import figures, panels, words
+from pipeline.pages.figures import Scene
+from pipeline.pages.goals import bonus_progress, milestone_progress, tier_progress
+from pipeline.pages.parts import Cell, Page, Progress, Section, Table
+from pipeline.pages.terms_words import terms_in_words
+
+
+def partner_page(scene: Scene, brand_name: str, file_name: str, as_of: str) -> Page:
+    """The page for ``scene``'s partner."""
+    name = scene.names[scene.partner_id]
+    return Page(
+        file_name,
+        f"{name} – {words.named(scene.program.id)}",
+        f"Referrals to {brand_name}",
+        name,
+        as_of,
+        [
+            figures.at_a_glance(scene),
+            _goals(scene),
+            figures.funnel(scene),
+            figures.credit_over_time(scene),
+            figures.earnings_over_time(scene),
+            figures.earned_by_kind(scene),
+            figures.customers(scene),
+            figures.quality(scene),
+            _recent_credits(scene),
+            figures.missed_reasons(scene),
+            _missed(scene),
+        ],
+        terms_in_words(scene.terms, scene.partner_id, scene.now_ms),
+        [
+            "Provisional: events of that time may still arrive and correct it. Final: it stands, and only new events, such as "
+            "a refund, add to it.",
+            "Customers are shown as four characters that say nothing about them. The reference of a line lets the brand look "
+            "up how it was decided.",
+        ],
+    )
+
+
+def _goals(scene: Scene) -> Section:
+    items = list(_goal_items(scene))
+    return Section(
+        "goals",
+        "Goals",
+        "Tiers, bonuses and milestones of this program, as far as they are now.",
+        items,
+        is_wide=True,
+        aside="" if items else "This program has no tiers, bonuses or milestones.",
+    )
+
+
+def _goal_items(scene: Scene) -> Iterator[Progress]:
+    qualified = scene.rows(panels.QUALIFIED_OVER_TIME)
+    tier = tier_progress(scene.terms, scene.partner_id, qualified, scene.now_ms)
+    if tier is not None:
+        yield tier
+    yield from bonus_progress(
+        scene.program, scene.terms, scene.partner_id, scene.rows(panels.BONUS_SLOTS), scene.now_ms
+    )
+    yield from milestone_progress(
+        scene.terms, scene.partner_id, scene.rows(panels.MILESTONES), qualified, scene.names, scene.now_ms
+    )
+
+
+def _recent_credits(scene: Scene) -> Section:
+    rows = [
+        [
+            Cell(words.day(row["converted_at"], scene.zone)),
+            Cell(f"{_what(row['conversion_type'])} of customer …{row['customer']}"),
+            Cell(_share(row["share_bps"])),
+            Cell(scene.money(row["earned_minor"]) if row["conversion_type"] == "order" else ""),
+            Cell(row["reason"] + "."),
+            Cell(row["conversion_id"]),
+        ]
+        for row in scene.rows(panels.RECENT_CREDITS)
+    ]
+    table = Table(
+        panels.RECENT_CREDITS.title, ["Date", "What", "Your share", "Commission", "Why", "Reference"], rows,
+        frozenset({2, 3}), "No credit yet.",
+    )  # fmt: skip
+    return Section(
+        "recent", panels.RECENT_CREDITS.title, "The twenty latest sign-ups and orders.", [table], is_wide=True
+    )
+
+
+def _missed(scene: Scene) -> Section:
+    rows = [
+        [
+            Cell(words.day(row["converted_at"], scene.zone)),
+            Cell(f"{_what(row['conversion_type'])} of customer …{row['customer']}"),
+            Cell(row["reason"] + "."),
+            Cell(row["conversion_id"]),
+        ]
+        for row in scene.rows(panels.MISSED)
+    ]
+    table = Table(panels.MISSED.title, ["Date", "What", "Why not", "Reference"], rows, frozenset(), "None so far.")
+    return Section("missed-latest", panels.MISSED.title, "", [table], is_wide=True)
+
+
+def _what(conversion_type: str) -> str:
+    return "Order" if conversion_type == "order" else "Sign-up"
+
+
+def _share(share_bps: int) -> str:
+    return "all" if share_bps == 10_000 else words.rate(share_bps)

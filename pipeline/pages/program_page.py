@@ -1,0 +1,243 @@
+"""A program's page for its brand: all partners together and side by side; and the page over all programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipeline.domain.calendar import period_label
+from pipeline.domain.terms import Catalogue, Milestone
+from pipeline.pages import figures, panels, words
+from pipeline.pages.figures import Scene
+from pipeline.pages.goals import bonus_progress, in_period, milestone_progress, milestone_words
+from pipeline.pages.parts import Bar, Cell, Page, Progress, Section, Table
+from pipeline.pages.scope import PanelData, Row
+from pipeline.pages.terms_words import commission_rate, terms_in_words
+
+INDEX_FILE = "index.html"
+_BACK = (INDEX_FILE, "All programs")
+_ALL = {"zone": "UTC", "now_ms": 0, "final_until_ms": 0}
+
+_REJECTED_WORDS = {
+    "malformed": "Could not be read as an event",
+    "invalid_field": "A field is missing, of a wrong type or out of range",
+    "in_future": "Dated too far in the future",
+    "unknown_brand": "No program of this brand is known",
+    "unknown_program": "The brand has no such program",
+    "unknown_partner": "The program has never had such a partner",
+    "currency_mismatch": "Not in the currency of the brand",
+    "duplicate_order": "The order is known already, under another event id",
+}
+
+
+def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[str, str], as_of: str) -> Page:
+    """The page for ``scene``'s program; ``links`` are partner ids to their pages' file names."""
+    partners = scene.rows(panels.PARTNERS)
+    qualified = scene.rows(panels.QUALIFIED_OVER_TIME)
+    return Page(
+        file_name,
+        f"{words.named(scene.program.id)} – {brand_name}",
+        f"A program of {brand_name}",
+        words.named(scene.program.id),
+        as_of,
+        [
+            figures.at_a_glance(scene),
+            _side_by_side(scene, partners, links),
+            _goals(scene, qualified),
+            figures.funnel(scene),
+            figures.credit_over_time(scene),
+            figures.earnings_over_time(scene),
+            figures.earned_by_kind(scene),
+            figures.customers(scene),
+            figures.quality(scene),
+            figures.missed_reasons(scene),
+            _standing(scene, qualified),
+            *_partner_milestones(scene),
+        ],
+        terms_in_words(scene.terms, "", scene.now_ms),
+        ["A conversion that partners share counts for each of them; order values are split by share."],
+        _BACK,
+    )
+
+
+def index_page(
+    data: PanelData, catalogue: Catalogue, scenes: Sequence[Scene], links: Mapping[str, str], brand_names: Mapping[str, str],
+    as_of: str,
+) -> Page:  # fmt: skip
+    """The page over all programs; ``links`` are program ids to their pages' file names."""
+    brands = len(catalogue.by_brand)
+    return Page(
+        INDEX_FILE,
+        "Referral programs",
+        "Cross-promotion",
+        "Referral programs",
+        as_of,
+        [
+            _programs(scenes, links, brand_names),
+            _give_and_take(data.rows(panels.GIVE_AND_TAKE, "", "", _ALL), brand_names),
+            _rejected(data.rows(panels.REJECTED, "", "", _ALL), brand_names),
+        ],
+        footnotes=[
+            f"{words.counted(len(scenes), 'program', 'programs')} of {words.counted(brands, 'brand', 'brands')}. "
+            "This page and the programs' pages are for whoever runs them; a partner's page holds nothing of other partners."
+        ],
+    )
+
+
+def _programs(scenes: Sequence[Scene], links: Mapping[str, str], brand_names: Mapping[str, str]) -> Section:
+    rows = []
+    for scene in scenes:
+        steps = {row["step"]: row["value"] for row in scene.rows(panels.FUNNEL)}
+        earned = scene.row(panels.EARNINGS)
+        rows.append(
+            [
+                Cell(words.named(scene.program.id), links[scene.program.id]),
+                Cell(brand_names[scene.program.brand_id]),
+                Cell(words.plain(len(scene.terms.partners))),
+                Cell(words.plain(steps["Clicks"])),
+                Cell(words.plain(steps["Orders credited"])),
+                Cell(words.plain(steps["Qualified customers"])),
+                Cell(scene.money(earned["total_minor"])),
+                Cell(scene.money(earned["payable_minor"])),
+            ]
+        )
+    columns = ["Program", "Brand", "Partners", "Clicks", "Orders", "Customers that count", "Earned", "Payable now"]
+    table = Table("Programs", columns, rows, frozenset(range(2, 8)))
+    return Section(
+        "programs", "Programs", "What partners brought to each, and what they earned.", [table], is_wide=True
+    )
+
+
+def _side_by_side(scene: Scene, partners: Sequence[Row], links: Mapping[str, str]) -> Section:
+    most = max((row["qualified"] for row in partners), default=0)
+    rows = [
+        [
+            Cell(scene.names.get(row["partner_id"], row["partner_id"]), links.get(row["partner_id"], "")),
+            Cell(words.plain(row["qualified"]), share=row["qualified"] / most if most else 0.0),
+            Cell(words.plain(row["clicks"])),
+            Cell(words.plain(row["sign_ups"])),
+            Cell(words.plain(row["orders"])),
+            Cell(scene.money(row["order_value_minor"])),
+            Cell(words.percent(row["refunded_minor"], row["order_value_minor"])),
+            Cell(scene.money(row["commission_minor"])),
+            Cell(scene.money(row["extra_minor"])),
+        ]
+        for row in partners
+    ]
+    columns = [
+        "Partner", "Customers that count", "Clicks", "Sign-ups", "Orders", "Order value", "Refunded", "Commission",
+        "Bonuses, awards",
+    ]  # fmt: skip
+    table = Table(panels.PARTNERS.title, columns, rows, frozenset(range(1, 9)), "No partner has brought anything yet.")
+    return Section("partners", panels.PARTNERS.title, panels.PARTNERS.description, [table], is_wide=True)
+
+
+def _goals(scene: Scene, qualified: Sequence[Row]) -> Section:
+    items: list[Progress] = [
+        *bonus_progress(scene.program, scene.terms, "", scene.rows(panels.BONUS_SLOTS), scene.now_ms),
+        *milestone_progress(
+            scene.terms, "", _shared(scene.rows(panels.MILESTONES)), qualified, scene.names, scene.now_ms
+        ),
+    ]
+    return Section(
+        "goals", "Shared goals", "Bonuses, and milestones of the whole program or of partners together.", items, is_wide=True,
+        aside="" if items else "This program has none.",
+    )  # fmt: skip
+
+
+def _shared(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["scope_key"] == "*" or "+" in row["scope_key"]]
+
+
+def _partner_milestones(scene: Scene) -> Iterator[Section]:
+    """How far each partner is with the milestones that each reaches alone, in their current period."""
+    found = scene.rows(panels.MILESTONES)
+    for milestone in scene.terms.milestones:
+        if milestone.scope == "partner":
+            label = period_label(scene.now_ms, milestone.period, scene.zone)
+            rows = [row for row in found if row["milestone_id"] == milestone.id and row["period"] == label]
+            rows.sort(key=lambda row: (-row["count"], row["scope_key"]))
+            bars = [_milestone_bar(scene, milestone, row) for row in rows]
+            yield Section(
+                f"milestone-{milestone.id}", words.named(milestone.id), f"Each partner alone; {words.period(label)}.", bars,
+                aside="" if bars else "No partner has begun.",
+            )  # fmt: skip
+
+
+def _milestone_bar(scene: Scene, milestone: Milestone, row: Row) -> Bar:
+    share = min(max(row["count"] / row["threshold"], 0.0), 1.0)
+    note = f"reached on {words.day(row['reached_at'], scene.zone)}" if row["status"] == "reached" else ""
+    return Bar(
+        scene.names.get(row["scope_key"], row["scope_key"]),
+        milestone_words(milestone, row["count"], row["threshold"], scene.terms), share, note,
+    )  # fmt: skip
+
+
+def _standing(scene: Scene, qualified: Sequence[Row]) -> Section:
+    """The partners by what they brought in the current period, with the tier that they are in."""
+    terms = scene.terms
+    kind = terms.tier_period if terms.tiers else "month"
+    counts: dict[str, int] = {}
+    for row in in_period(qualified, kind, scene.zone, scene.now_ms):
+        counts[row["partner_id"]] = counts.get(row["partner_id"], 0) + row["change"]
+    most = max(counts.values(), default=0)
+    bars = []
+    for partner_id, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
+        tier = [each for each in terms.tiers if each.from_referrals <= count][-1:]
+        figures_of = (tier[0].rate_bps, tier[0].amount_minor) if tier else (terms.rate_bps, terms.amount_minor)
+        note = commission_rate(terms, *figures_of) if terms.tiers else ""
+        name = scene.names.get(partner_id, partner_id)
+        bars.append(Bar(name, words.plain(count), max(count, 0) / most if most > 0 else 0.0, note))
+    label = words.period(period_label(scene.now_ms, kind, scene.zone))
+    return Section(
+        "standing", "Tiers" if terms.tiers else "This month", f"Customers that began to count, less those that ceased; {label}.",
+        bars, aside="" if bars else "None yet.",
+    )  # fmt: skip
+
+
+def _give_and_take(rows: Sequence[Row], brand_names: Mapping[str, str]) -> Section:
+    sent = {(row["giver"], row["taker"]): row["customers"] for row in rows}
+    pairs = sorted({tuple(sorted(pair)) for pair in sent})
+    lines = []
+    for one, other in pairs:
+        there, back = sent.get((one, other), 0), sent.get((other, one), 0)
+        if there or back:
+            lines.append((there + back, one, other, there, back))
+    lines.sort(key=lambda line: (-line[0], line[1], line[2]))
+    table = Table(
+        panels.GIVE_AND_TAKE.title,
+        ["Between", "There", "Back", "Balance"],
+        [
+            [
+                Cell(f"{brand_names.get(one, one)} → {brand_names.get(other, other)}"),
+                Cell(words.plain(there)),
+                Cell(words.plain(back)),
+                Cell(_balance(one, other, there, back, brand_names)),
+            ]
+            for _, one, other, there, back in lines
+        ],
+        frozenset({1, 2}),
+        "No two brands refer customers to each other.",
+    )
+    return Section("give-and-take", panels.GIVE_AND_TAKE.title, panels.GIVE_AND_TAKE.description, [table], is_wide=True)
+
+
+def _balance(one: str, other: str, there: int, back: int, brand_names: Mapping[str, str]) -> str:
+    if there == back:
+        return "even"
+    giver = one if there > back else other
+    return f"{brand_names.get(giver, giver)} gave {words.plain(abs(there - back))} more"
+
+
+def _rejected(rows: Sequence[Row], brand_names: Mapping[str, str]) -> Section:
+    lines = [
+        [
+            Cell(_REJECTED_WORDS.get(row["reason"], row["reason"])),
+            Cell(brand_names.get(row["brand_id"], row["brand_id"]) or "unknown"),
+            Cell(words.plain(row["records"])),
+            Cell(f"{row['example_source'].rpartition('/')[2]}, {row['example_position']}"),
+        ]
+        for row in rows
+    ]
+    table = Table(panels.REJECTED.title, ["Reason", "Brand", "Records", "For example"], lines, frozenset({2}), "None.")
+    lead = "They took no part in anything above, and stopped nothing. Their raw bytes are kept in dead_letters."
+    return Section("rejected", panels.REJECTED.title, lead, [table], is_wide=True)
