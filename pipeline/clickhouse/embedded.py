@@ -39,6 +39,7 @@ SESSION_SETTINGS: Final[Mapping[str, int | str]] = {
     "session_timezone": "UTC",
     "max_block_size": 8192,  # FINAL reads a block of every part at once: a third less memory over 100 parts
     "output_format_json_escape_forward_slashes": 0,
+    "output_format_arrow_string_as_string": 1,
 }
 
 _MARK: Final = "crosscredit.lock"

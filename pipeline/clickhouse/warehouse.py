@@ -124,7 +124,7 @@ class Warehouse:
     def query_arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The same as an Arrow table, with strings as strings."""
         with _translated("answer a query"):
-            return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
+            return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=None)
 
     def execute(self, sql: str) -> None:
         """Run one statement that returns nothing: a table made or dropped."""

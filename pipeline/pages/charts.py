@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import altair as alt
 import vl_convert
@@ -48,7 +49,7 @@ def columns_over_time(
         for at, value in zip(days, each.values, strict=True):
             totals[each.name, _start(at, step)] += value
     used = [each for each in series if any(totals[each.name, start] for start in starts)] or list(series[:1])
-    points = tuple((start.isoformat(), each.name, totals[each.name, start]) for each in used for start in starts)
+    points = [(start.isoformat(), each.name, totals[each.name, start]) for each in used for start in starts]
     names = tuple(each.name for each in series)
     rows = [
         [Cell(_title(start, step)), *(Cell(value_words(totals[each.name, start])) for each in used)]
@@ -56,8 +57,8 @@ def columns_over_time(
         if any(totals[each.name, start] for each in used)
     ]
     return Chart(
-        _svg(points, names, unit, _WIDE, 7, len(starts)),
-        _svg(points, names, unit, _NARROW, 4, len(starts)),
+        _svg(points, names, unit, _WIDE),
+        _svg(points, names, unit, _NARROW),
         f"{label}, by {step}",
         [(f"c{1 + names.index(each.name)}", each.name) for each in used],
         Table(
@@ -69,44 +70,47 @@ def columns_over_time(
     )
 
 
-@lru_cache(maxsize=512)
-def _svg(
-    points: tuple[tuple[str, str, float], ...], names: tuple[str, ...], unit: str, width: int, ticks: int, columns: int
-) -> str:
-    starts = sorted({point[0] for point in points})
-    shown = starts[:: max(1, -(-len(starts) // ticks))]
+def _svg(points: Sequence[tuple[str, str, float]], names: tuple[str, ...], unit: str, width: int) -> str:
+    """Draw with fresh figures in a compiled chart: compiling is half of the work, and the same for every page."""
+    spec = json.loads(_compiled(names, unit, width))
+    (table,) = (each for each in spec["data"] if each["name"] == "points")
+    table["values"] = [{"at": at, "name": name, "value": value} for at, name, value in points]
+    svg = vl_convert.vega_to_svg(spec)
+    for placeholder, variable in _THEMED.items():
+        svg = svg.replace(placeholder, variable)
+    return _responsive(svg)
+
+
+@lru_cache(maxsize=64)
+def _compiled(names: tuple[str, ...], unit: str, width: int) -> str:
+    """The chart as Vega, with an empty table "points" of (at, name, value)."""
+    minus_then_unit = f"(datum.value < 0 ? '\N{MINUS SIGN}' : '') + {json.dumps(unit)}"
+    axis = {
+        "title": None,
+        "ticks": False,
+        "labelColor": _INK,
+        "labelFontSize": 12,
+        "labelFont": "system-ui, sans-serif",
+    }
     chart = (
-        alt.Chart(alt.Data(values=[{"at": at, "name": name, "value": value} for at, name, value in points if value]))
+        alt.Chart(alt.NamedData("points"))
         .mark_bar(cornerRadius=1.5)
         .encode(
-            x=alt.X(
-                "at:O",
-                scale=alt.Scale(domain=starts, paddingInner=0.25 if columns > 2 else 0.6, paddingOuter=0.1),
-                axis=alt.Axis(
-                    title=None, values=shown, labelAngle=0, labelExpr="utcFormat(toDate(datum.value), '%-d %b')",
-                    labelAlign="left" if columns > ticks else "center", ticks=False, domainColor=_ZERO, labelPadding=8,
-                    labelFlush=True,
-                ),
+            x=alt.X("at:O", scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)).axis(
+                **axis, domainColor=_ZERO, labelAngle=0, labelPadding=8, labelOverlap="parity", labelSeparation=24,
+                labelExpr="utcFormat(toDate(datum.value), '%-d %b')",
             ),
-            y=alt.Y(
-                "value:Q",
-                stack="zero",
-                axis=alt.Axis(
-                    title=None, tickCount=4, domain=False, ticks=False, gridColor=_LINE, labelPadding=8,
-                    labelExpr=f"(datum.value < 0 ? '−' : '') + '{unit}' + format(abs(datum.value), '~s')",
-                ),
+            y=alt.Y("value:Q", stack="zero").axis(
+                **axis, domain=False, gridColor=_LINE, tickCount=4, labelPadding=8,
+                labelExpr=f"{minus_then_unit} + format(abs(datum.value), '~s')",
             ),
-            color=alt.Color("name:N", scale=alt.Scale(domain=list(names), range=list(_COLOURS)), legend=None),
+            color=alt.Color("name:N", legend=None, scale=alt.Scale(domain=list(names), range=list(_COLOURS))),
             order=alt.Order("name:N"),
         )
         .properties(width=width, height=_HEIGHT, background="transparent", padding={"left": 2, "right": 8, "top": 6, "bottom": 2})
         .configure_view(strokeOpacity=0)
-        .configure_axis(labelColor=_INK, labelFontSize=12, labelFont="system-ui, sans-serif")
     )  # fmt: skip
-    svg = vl_convert.vegalite_to_svg(chart.to_dict(validate=False))
-    for placeholder, variable in _THEMED.items():
-        svg = svg.replace(placeholder, variable)
-    return _responsive(svg)
+    return json.dumps(vl_convert.vegalite_to_vega(chart.to_dict(validate=False)))
 
 
 def _responsive(svg: str) -> str:

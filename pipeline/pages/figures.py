@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
@@ -15,17 +15,20 @@ from pipeline.pages.parts import Bar, Cell, Chart, Section, Stat, Table
 from pipeline.pages.scope import PanelData, Row
 
 _STATUS_WORDS: Final = {
-    "qualified": "Count now",
-    "pending": "Signed up or ordered, do not count yet",
-    "reversed": "Counted once, no longer (refunds)",
-    "rejected": "Never count",
+    "qualified": "Qualified",
+    "pending": "Pending: has not met the conditions yet",
+    "reversed": "Reversed: met them, until a refund",
+    "rejected": "Rejected",
 }
-_REJECTED_WORDS: Final = {"existing_customer": "customers already", "too_fast": "signed up too soon after the visit"}
+_REJECTED_WORDS: Final = {"existing_customer": "had ordered before", "too_fast": "signed up too soon after the visit"}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a page is about: a program, a partner of it ("" for all), the moment, and where figures come from."""
+    """What a page is about: a program, a partner of it ("" for all), the moment, and where figures come from.
+
+    A panel that several sections show is asked for once.
+    """
 
     data: PanelData
     program: Program
@@ -33,6 +36,7 @@ class Scene:
     now_ms: int
     final_until_ms: int
     names: Mapping[str, str]  # partner id to name
+    _known: dict[str, list[Row]] = field(default_factory=dict)
 
     @property
     def terms(self) -> Terms:
@@ -46,8 +50,10 @@ class Scene:
 
     def rows(self, panel: Panel) -> list[Row]:
         """The panel's rows for this scene."""
-        parameters = {"zone": self.zone, "now_ms": self.now_ms, "final_until_ms": self.final_until_ms}
-        return self.data.rows(panel, self.program.id, self.partner_id, parameters)
+        if panel.id not in self._known:
+            parameters = {"zone": self.zone, "now_ms": self.now_ms, "final_until_ms": self.final_until_ms}
+            self._known[panel.id] = self.data.rows(panel, self.program.id, self.partner_id, parameters)
+        return self._known[panel.id]
 
     def row(self, panel: Panel) -> Row:
         """The one row of a panel of figures."""
@@ -88,25 +94,25 @@ def at_a_glance(scene: Scene) -> Section:
             Stat("Payable now", scene.money(earned["payable_minor"]), "the time for returns has passed"),
             Stat("Payable later", scene.money(earned["payable_later_minor"]), next_one),
             Stat("Earned in all", scene.money(earned["total_minor"]), final),
-            Stat("Customers that count", words.plain(count), f"of {words.plain(known)} referred"),
+            Stat("Qualified customers", words.plain(count), f"of {words.plain(known)} referred"),
         ],
         is_wide=True,
     )
 
 
 def funnel(scene: Scene) -> Section:
-    """From clicks to qualified customers."""
+    """From clicks to qualified customers. Clicks are so many more that only the steps after them are drawn."""
     values = [(str(row["step"]), int(row["value"])) for row in scene.rows(panels.FUNNEL)]
     if scene.program.credit == "order":
         values = [value for value in values if value[0] != "Sign-ups credited"]
-    clicks = values[0][1]
-    top = max((value for _, value in values[1:]), default=0)
-    bars = [
-        Bar(step, words.plain(value), 1.0 if index == 0 else _part(value, top) * 0.82, _of_clicks(value, clicks, index))
-        for index, (step, value) in enumerate(values)
+    (first, clicks), *rest = values
+    most = max(value for _, value in rest)
+    bars = [Bar(first, words.plain(clicks))]
+    bars += [
+        Bar(step, words.plain(value), _part(value, most), f"{words.percent(value, clicks)} of clicks" if clicks else "")
+        for step, value in rest
     ]
-    return Section("funnel", panels.FUNNEL.title, _lead("How many clicks became sign-ups, orders and customers that count."), bars,
-                   aside="Clicks are drawn at full length; the other bars are to scale with each other.")  # fmt: skip
+    return Section("funnel", panels.FUNNEL.title, panels.FUNNEL.description, bars)
 
 
 def credit_over_time(scene: Scene) -> Section:
@@ -169,7 +175,7 @@ def earned_by_kind(scene: Scene) -> Section:
         frozenset({1}),
         "Nothing is waiting.",
     )
-    more = sum(each["amount_minor"] for each in later[8:])
+    more = sum(each["amount_minor"] for each in later[5:])
     back = (
         f"{scene.money(-row['taken_back_minor'])} taken back after refunds is already off."
         if row["taken_back_minor"]
@@ -200,7 +206,7 @@ def customers(scene: Scene) -> Section:
 def quality(scene: Scene) -> Section:
     """Order value and refunds."""
     row = scene.row(panels.QUALITY)
-    average = scene.money(round(row["order_value_minor"] / row["orders"])) if row["orders"] else "–"
+    average = scene.money(round(row["order_value_minor"] / row["orders"])) if row["orders"] else words.NONE
     again = row["orders"] / row["customers"] if row["customers"] else 0.0
     return Section(
         "quality",
@@ -231,21 +237,9 @@ def missed_reasons(scene: Scene) -> Section:
     )
 
 
-def _lead(text: str) -> str:
-    return text
-
-
 def _charted(section_id: str, title: str, description: str, chart: Chart | None) -> Section:
     return Section(section_id, title, description, [chart] if chart else [], aside="" if chart else "Nothing yet.")
 
 
-def _of_clicks(value: int, clicks: int, index: int) -> str:
-    return "" if index == 0 or not clicks else f"{words.percent(value, clicks)} of clicks"
-
-
 def _part(value: int, whole: int) -> float:
     return value / whole if whole else 0.0
-
-
-Cells = Sequence[Sequence[Cell]]
-Shown = Callable[[float], str]

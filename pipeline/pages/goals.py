@@ -26,13 +26,12 @@ def tier_progress(terms: Terms, partner_id: str, qualified: Sequence[Row], now_m
         return None
     rows = in_period(qualified, terms.tier_period, terms.time_zone, now_ms)
     count = sum(row["change"] for row in rows if row["partner_id"] == partner_id)
-    reached = [tier for tier in terms.tiers if tier.from_referrals <= count]
     ahead = [tier for tier in terms.tiers if tier.from_referrals > count]
     now = commission_rate(
         terms, *((reached[-1].rate_bps, reached[-1].amount_minor) if reached else (terms.rate_bps, terms.amount_minor))
     )
     period = words.period(period_label(now_ms, terms.tier_period, terms.time_zone))
-    notes = [f"New customers' orders earn {now}.", f"Counted {PERIOD_ADVERB[terms.tier_period]}: {period}."]
+    notes = [f"Now {now}.", _counted(terms.tier_period, period)]
     if not ahead:
         return Progress("Highest tier", f"{words.counted(count, 'customer', 'customers')}", 1.0, "reached", notes)
     target = ahead[0]
@@ -42,6 +41,12 @@ def tier_progress(terms: Terms, partner_id: str, qualified: Sequence[Row], now_m
         "Next tier", f"{words.plain(count)} of {words.counted(target.from_referrals, 'customer', 'customers')}",
         _share(count, target.from_referrals), "open", notes,
     )  # fmt: skip
+
+
+def tier_figures(terms: Terms, count: int) -> tuple[int, int]:
+    """(rate_bps, amount_minor) of a partner with so many qualified customers in the tiers' period."""
+    reached = [(tier.rate_bps, tier.amount_minor) for tier in terms.tiers if tier.from_referrals <= count]
+    return reached[-1] if reached else (terms.rate_bps, terms.amount_minor)
 
 
 def bonus_progress(
@@ -72,7 +77,9 @@ def bonus_progress(
         taken = sum(row["slots"] for row in counted)
         when = words.period(period_label(now_ms, period, terms.time_zone))
         amount = words.money(amount_minor, terms.currency)
-        notes = [f"{amount} for each of the first {words.counted(first, 'customer', 'customers')} that count; {when}."]
+        notes = [
+            f"{amount} for each of the first {words.counted(first, 'customer', 'customers')} that qualify; {when}."
+        ]
         if partner_id and scope == "program":
             yours = sum(row["slots"] for row in own)
             earned = words.money(sum(row["slots"] * row["bonus_minor"] for row in own), terms.currency)
@@ -90,7 +97,13 @@ def bonus_progress(
 
 
 def milestone_progress(
-    terms: Terms, partner_id: str, rows: Sequence[Row], qualified: Sequence[Row], names: Mapping[str, str], now_ms: int
+    program: Program,
+    terms: Terms,
+    partner_id: str,
+    rows: Sequence[Row],
+    qualified: Sequence[Row],
+    names: Mapping[str, str],
+    now_ms: int,
 ) -> Iterator[Progress]:
     """Every milestone of the terms that concerns a partner in its current period, then those reached in earlier ones."""
     found = {(row["milestone_id"], row["scope_key"], row["period"]): row for row in rows}
@@ -103,10 +116,10 @@ def milestone_progress(
         yield _one(milestone, row, label, partner_id, qualified, names, terms, now_ms)
     for (milestone_id, scope_key, label), row in sorted(found.items(), key=lambda each: each[0][2], reverse=True):
         if row["status"] == "reached" and (not partner_id or partner_id in scope_key.split("+") or scope_key == "*"):
-            yield Progress(
-                words.named(milestone_id), f"{_amount(row['count'], row['threshold'], '', terms)}", 1.0, "reached",
-                [f"Reached on {words.day(row['reached_at'], terms.time_zone)}; {words.period(label)}."],
-            )  # fmt: skip
+            metrics = {each.id: each.metric for version in program.versions for each in version.milestones}
+            value = _amount(row["count"], row["threshold"], metrics.get(milestone_id, ""), terms)
+            when = f"Reached on {words.day(row['reached_at'], terms.time_zone)}."
+            yield Progress(words.named(milestone_id), value, 1.0, "reached", [when, f"{words.capital(words.period(label))}."])  # fmt: skip
 
 
 def milestone_words(milestone: Milestone, count: int, threshold: int, terms: Terms) -> str:
@@ -120,7 +133,7 @@ def _one(
 ) -> Progress:  # fmt: skip
     count, threshold = (row["count"], row["threshold"]) if row else (0, milestone.threshold)
     state = str(row["status"]) if row else "open"
-    notes = [f"Counted {PERIOD_ADVERB[milestone.period]}: {words.period(label)}."]
+    notes = [_counted(milestone.period, words.period(label))]
     if milestone.scope == "group":
         others = [names.get(each, each) for each in milestone.partners if each != partner_id]
         notes.insert(0, f"Together with {words.listed(others)}." if partner_id else f"{words.listed(others)} together.")
@@ -167,6 +180,10 @@ def _scope_key(milestone: Milestone, partner_id: str) -> str | None:
     if milestone.scope == "group":
         return "+".join(milestone.partners) if not partner_id or partner_id in milestone.partners else None
     return partner_id or None
+
+
+def _counted(kind: PeriodKind, period: str) -> str:
+    return "Counted from the start." if kind == "all_time" else f"Counted {PERIOD_ADVERB[kind]}: {period}."
 
 
 def _share(count: int, target: int) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from pipeline.pages.reasons import CREDIT_REASON, MISS_REASON, MISS_WORD
+from pipeline.pages.reasons import MISS_WORD, latest_credits, latest_missed
 
 Visual = Literal["stat", "time_series", "bar", "progress", "table"]
 Unit = Literal["count", "money", "percent", "text"]
@@ -23,7 +23,7 @@ VIEWS: Final = (
     "partner_clicks", "partner_credits", "partner_missed", "partner_referrals", "partner_ledger", "partner_milestones",
     "partner_bonus_slots", "program_brands", "rejected_records",
 )  # fmt: skip
-"""The views that panels read. Those named partner_ have columns program_id and partner_id ('*': every partner may see it)."""
+"""The views that panels read. Those named partner_ have a program_id and a partner_id ('*': for every partner)."""
 
 PARAMETERS: Final[Mapping[str, str]] = {
     "{zone:String}": "'UTC'",
@@ -35,7 +35,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. Money columns end in ``_minor`` and are in the program's currency; ``time`` is a day's start in its zone."""
+    """One panel. Columns of money end in ``_minor``, in the program's currency; ``time`` is a day's start in its zone."""
 
     id: str
     title: str
@@ -48,8 +48,7 @@ class Panel:
 FUNNEL: Final = Panel(
     "funnel",
     "From click to customer",
-    "How many clicks came through the partner's links, how many sign-ups and orders were credited to it, wholly or in part, "
-    "and how many of those customers meet the program's conditions now.",
+    "Clicks on links, the sign-ups and orders that were credited, wholly or in part, and the customers that qualify now.",
     "bar",
     "count",
     """
@@ -88,8 +87,8 @@ ORDER BY time
 EARNINGS: Final = Panel(
     "earnings",
     "Earned",
-    "Everything earned so far. Payable now: what has passed the time for returns. Provisional: what may still be corrected, "
-    "because events of that time may still arrive.",
+    "Everything earned so far. Payable now: what has passed the time for returns. Provisional: what may still be "
+    "corrected, because events of that time may still arrive.",
     "stat",
     "money",
     """
@@ -144,7 +143,7 @@ ORDER BY time
 QUALIFIED_OVER_TIME: Final = Panel(
     "qualified_over_time",
     "Qualified customers",
-    "Customers that met the program's conditions, less those that no longer do, by the day of the change. Tiers count these.",
+    "Customers that began to qualify, less those that ceased to, by the day of the change. Tiers count these.",
     "time_series",
     "count",
     """
@@ -192,24 +191,22 @@ ORDER BY milestone_id, scope_key, period
 RECENT_CREDITS: Final = Panel(
     "recent_credits",
     "Latest credits, and why",
-    "The latest sign-ups and orders credited, with the reason. Customers appear as four characters that say nothing about them.",
+    "The latest sign-ups and orders credited, with the reason. A customer is four characters that say nothing about it.",
     "table",
     "text",
     f"""
 SELECT
     converted_at, conversion_type, conversion_id, substring(customer, 1, 4) AS customer, share_bps, order_minor,
-    refunded_minor, earned_minor,
-    {CREDIT_REASON} AS reason
-FROM partner_credits
+    refunded_minor, earned_minor, reason
+FROM {latest_credits(20)}
 ORDER BY converted_at DESC, conversion_id, customer
-LIMIT 20
 """,
 )
 
 MISSED_REASONS: Final = Panel(
     "missed_reasons",
     "Visits that led on, without credit",
-    "Sign-ups and orders that followed the partner's links or codes but were not credited to it, by reason.",
+    "Sign-ups and orders that followed a partner's links or codes but were not credited to that partner, by reason.",
     "bar",
     "count",
     f"""
@@ -223,23 +220,21 @@ ORDER BY conversions DESC, reason
 MISSED: Final = Panel(
     "missed",
     "The latest of them, and why",
-    "Each sign-up or order that followed the partner's link or code without credit to it, with the reason.",
+    "Sign-ups and orders that followed a link or code without credit for it, with the reason.",
     "table",
     "text",
     f"""
 SELECT
-    converted_at, conversion_type, conversion_id, substring(customer, 1, 4) AS customer, verdict,
-    {MISS_REASON} AS reason
-FROM partner_missed
+    converted_at, conversion_type, conversion_id, substring(customer, 1, 4) AS customer, verdict, reason
+FROM {latest_missed(15)}
 ORDER BY converted_at DESC, conversion_id, customer
-LIMIT 15
 """,
 )
 
 QUALITY: Final = Panel(
     "quality",
     "How well these customers fit",
-    "Credited orders: how many, what they came to (the partner's share of shared ones), and how much was refunded.",
+    "Credited orders: how many, what they came to (shared ones by share), and how much was refunded.",
     "stat",
     "money",
     """
@@ -257,7 +252,7 @@ WHERE conversion_type = 'order'
 REFERRALS: Final = Panel(
     "referrals",
     "Customers referred",
-    "Every customer whose first credited sign-up or order is mostly the partner's, by where it stands.",
+    "Every customer, under the partner with the largest share of its first credit, by where it stands.",
     "bar",
     "count",
     """

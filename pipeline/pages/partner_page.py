@@ -8,6 +8,7 @@ from pipeline.pages import figures, panels, words
 from pipeline.pages.figures import Scene
 from pipeline.pages.goals import bonus_progress, milestone_progress, tier_progress
 from pipeline.pages.parts import Cell, Page, Progress, Section, Table
+from pipeline.pages.scope import Row
 from pipeline.pages.terms_words import terms_in_words
 
 
@@ -17,7 +18,7 @@ def partner_page(scene: Scene, brand_name: str, file_name: str, as_of: str) -> P
     return Page(
         file_name,
         f"{name} – {words.named(scene.program.id)}",
-        f"Referrals to {brand_name}",
+        f"Referrals to {brand_name} · {words.named(scene.program.id)}",
         name,
         as_of,
         [
@@ -64,7 +65,13 @@ def _goal_items(scene: Scene) -> Iterator[Progress]:
         scene.program, scene.terms, scene.partner_id, scene.rows(panels.BONUS_SLOTS), scene.now_ms
     )
     yield from milestone_progress(
-        scene.terms, scene.partner_id, scene.rows(panels.MILESTONES), qualified, scene.names, scene.now_ms
+        scene.program,
+        scene.terms,
+        scene.partner_id,
+        scene.rows(panels.MILESTONES),
+        qualified,
+        scene.names,
+        scene.now_ms,
     )
 
 
@@ -75,7 +82,7 @@ def _recent_credits(scene: Scene) -> Section:
             Cell(f"{_what(row['conversion_type'])} of customer …{row['customer']}"),
             Cell(_share(row["share_bps"])),
             Cell(scene.money(row["earned_minor"]) if row["conversion_type"] == "order" else ""),
-            Cell(row["reason"] + "."),
+            Cell(_why(scene, row)),
             Cell(row["conversion_id"]),
         ]
         for row in scene.rows(panels.RECENT_CREDITS)
@@ -87,6 +94,19 @@ def _recent_credits(scene: Scene) -> Section:
     return Section(
         "recent", panels.RECENT_CREDITS.title, "The twenty latest sign-ups and orders.", [table], is_wide=True
     )
+
+
+def _why(scene: Scene, row: Row) -> str:
+    """The reason, and for orders what refunds or a missing qualification did to it."""
+    sentences = [row["reason"] + "."]
+    if row["conversion_type"] == "order":
+        if row["refunded_minor"] and row["refunded_minor"] == row["order_minor"]:
+            sentences.append("It was refunded.")
+        elif row["refunded_minor"]:
+            sentences.append(f"{scene.money(row['refunded_minor'])} of it was refunded.")
+        elif not row["earned_minor"]:
+            sentences.append("It has earned nothing so far.")
+    return " ".join(sentences)
 
 
 def _missed(scene: Scene) -> Section:

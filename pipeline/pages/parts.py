@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +17,11 @@ class Stat:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a bar list; ``share`` is its length from 0 to 1."""
+    """One line of a bar list; ``share`` is the bar's length from 0 to 1, None for none."""
 
     label: str
     value: str
-    share: float
+    share: float | None = None
     note: str = ""
 
 
@@ -92,4 +92,3 @@ class Page:
     facts: Sequence[tuple[str, str]] = ()  # the terms in plain words
     footnotes: Sequence[str] = ()
     back: tuple[str, str] | None = None  # (file name, words) of the page above
-    kinds: dict[str, str] = field(default_factory=dict)

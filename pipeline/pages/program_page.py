@@ -8,7 +8,7 @@ from pipeline.domain.calendar import period_label
 from pipeline.domain.terms import Catalogue, Milestone
 from pipeline.pages import figures, panels, words
 from pipeline.pages.figures import Scene
-from pipeline.pages.goals import bonus_progress, in_period, milestone_progress, milestone_words
+from pipeline.pages.goals import bonus_progress, in_period, milestone_progress, milestone_words, tier_figures
 from pipeline.pages.parts import Bar, Cell, Page, Progress, Section, Table
 from pipeline.pages.scope import PanelData, Row
 from pipeline.pages.terms_words import commission_rate, terms_in_words
@@ -52,6 +52,7 @@ def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[s
             figures.missed_reasons(scene),
             _standing(scene, qualified),
             *_partner_milestones(scene),
+            _rejected(_of_brand(scene), {scene.program.brand_id: brand_name}),
         ],
         terms_in_words(scene.terms, "", scene.now_ms),
         ["A conversion that partners share counts for each of them; order values are split by share."],
@@ -100,7 +101,7 @@ def _programs(scenes: Sequence[Scene], links: Mapping[str, str], brand_names: Ma
                 Cell(scene.money(earned["payable_minor"])),
             ]
         )
-    columns = ["Program", "Brand", "Partners", "Clicks", "Orders", "Customers that count", "Earned", "Payable now"]
+    columns = ["Program", "Brand", "Partners", "Clicks", "Orders", "Qualified customers", "Earned", "Payable now"]
     table = Table("Programs", columns, rows, frozenset(range(2, 8)))
     return Section(
         "programs", "Programs", "What partners brought to each, and what they earned.", [table], is_wide=True
@@ -124,7 +125,7 @@ def _side_by_side(scene: Scene, partners: Sequence[Row], links: Mapping[str, str
         for row in partners
     ]
     columns = [
-        "Partner", "Customers that count", "Clicks", "Sign-ups", "Orders", "Order value", "Refunded", "Commission",
+        "Partner", "Qualified customers", "Clicks", "Sign-ups", "Orders", "Order value", "Refunded", "Commission",
         "Bonuses, awards",
     ]  # fmt: skip
     table = Table(panels.PARTNERS.title, columns, rows, frozenset(range(1, 9)), "No partner has brought anything yet.")
@@ -182,14 +183,12 @@ def _standing(scene: Scene, qualified: Sequence[Row]) -> Section:
     most = max(counts.values(), default=0)
     bars = []
     for partner_id, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
-        tier = [each for each in terms.tiers if each.from_referrals <= count][-1:]
-        figures_of = (tier[0].rate_bps, tier[0].amount_minor) if tier else (terms.rate_bps, terms.amount_minor)
-        note = commission_rate(terms, *figures_of) if terms.tiers else ""
+        note = commission_rate(terms, *tier_figures(terms, count)) if terms.tiers else ""
         name = scene.names.get(partner_id, partner_id)
         bars.append(Bar(name, words.plain(count), max(count, 0) / most if most > 0 else 0.0, note))
     label = words.period(period_label(scene.now_ms, kind, scene.zone))
     return Section(
-        "standing", "Tiers" if terms.tiers else "This month", f"Customers that began to count, less those that ceased; {label}.",
+        "standing", "Tiers" if terms.tiers else "This month", f"Customers that began to qualify, less those that ceased to; {label}.",
         bars, aside="" if bars else "None yet.",
     )  # fmt: skip
 
@@ -205,17 +204,18 @@ def _give_and_take(rows: Sequence[Row], brand_names: Mapping[str, str]) -> Secti
     lines.sort(key=lambda line: (-line[0], line[1], line[2]))
     table = Table(
         panels.GIVE_AND_TAKE.title,
-        ["Between", "There", "Back", "Balance"],
+        ["One brand", "The other", "It sent", "It got back", "Balance"],
         [
             [
-                Cell(f"{brand_names.get(one, one)} → {brand_names.get(other, other)}"),
+                Cell(brand_names.get(one, one)),
+                Cell(brand_names.get(other, other)),
                 Cell(words.plain(there)),
                 Cell(words.plain(back)),
                 Cell(_balance(one, other, there, back, brand_names)),
             ]
             for _, one, other, there, back in lines
         ],
-        frozenset({1, 2}),
+        frozenset({2, 3}),
         "No two brands refer customers to each other.",
     )
     return Section("give-and-take", panels.GIVE_AND_TAKE.title, panels.GIVE_AND_TAKE.description, [table], is_wide=True)
@@ -226,6 +226,10 @@ def _balance(one: str, other: str, there: int, back: int, brand_names: Mapping[s
         return "even"
     giver = one if there > back else other
     return f"{brand_names.get(giver, giver)} gave {words.plain(abs(there - back))} more"
+
+
+def _of_brand(scene: Scene) -> list[Row]:
+    return [row for row in scene.rows(panels.REJECTED) if row["brand_id"] == scene.program.brand_id]
 
 
 def _rejected(rows: Sequence[Row], brand_names: Mapping[str, str]) -> Section:

@@ -29,7 +29,7 @@ def terms_in_words(terms: Terms, partner_id: str, now_ms: int) -> list[tuple[str
     facts = [
         ("Who gets the credit", _credit(terms)),
         ("How long a visit counts", f"{words.span(terms.click_window_ms)}."),
-        ("When a customer counts", _qualification(terms)),
+        ("When a customer qualifies", _qualification(terms)),
         ("Commission", _commission(terms)),
         ("When it is payable", _hold(terms)),
     ]
@@ -38,7 +38,7 @@ def terms_in_words(terms: Terms, partner_id: str, now_ms: int) -> list[tuple[str
     facts += [("For a while", text) for text in _boosts(terms, partner_id, now_ms)]
     if terms.customer_reward_minor:
         reward = words.money(terms.customer_reward_minor, terms.currency)
-        facts.append(("For the customer", f"{reward} once the customer counts."))
+        facts.append(("For the customer", f"{reward} once the customer qualifies."))
     partner = terms.partners.get(partner_id)
     if partner is not None and partner.coupon_codes:
         codes = words.listed(sorted(partner.coupon_codes))
@@ -48,7 +48,7 @@ def terms_in_words(terms: Terms, partner_id: str, now_ms: int) -> list[tuple[str
 
 def commission_rate(terms: Terms, rate_bps: int, amount_minor: int) -> str:
     """``12 % of each order``, ``£3.00 for each order``."""
-    which = "order" if terms.orders == "all" else "first order that counts"
+    which = "order" if terms.orders == "all" else "order that first qualified the customer"
     each = "each " if terms.orders == "all" else "the "
     if terms.commission_kind == "percentage":
         return f"{words.rate(rate_bps)} of {each}{which}"
@@ -79,17 +79,17 @@ def _qualification(terms: Terms) -> str:
         return f"From the sign-up on{also}."
     least = words.money(max(terms.min_order_minor, 1), terms.currency)
     return (
-        f"From its first order of at least {least}, refunds taken off{also}. If refunds undo that, it no longer counts."
+        f"From its first order of at least {least}, refunds taken off{also}. If refunds undo that, it no longer does."
     )
 
 
 def _commission(terms: Terms) -> str:
     text = commission_rate(terms, terms.rate_bps, terms.amount_minor)
-    return f"{text[:1].upper()}{text[1:]}{', refunds taken off' if terms.commission_kind == 'percentage' else ''}."
+    return f"{words.capital(text)}{', refunds taken off' if terms.commission_kind == 'percentage' else ''}."
 
 
 def _hold(terms: Terms) -> str:
-    return f"{words.span(terms.hold_ms).capitalize()} after it was earned." if terms.hold_ms else "At once."
+    return f"{words.capital(words.span(terms.hold_ms))} after it was earned." if terms.hold_ms else "At once."
 
 
 def _tiers(terms: Terms) -> str:
@@ -97,7 +97,7 @@ def _tiers(terms: Terms) -> str:
         f"from {tier.from_referrals}: {commission_rate(terms, tier.rate_bps, tier.amount_minor)}"
         for tier in terms.tiers
     ]
-    return f"Customers that count are counted {PERIOD_ADVERB[terms.tier_period]}; {'; '.join(steps)}."
+    return f"Qualified customers are counted {PERIOD_ADVERB[terms.tier_period]}; {'; '.join(steps)}."
 
 
 def _boosts(terms: Terms, partner_id: str, now_ms: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Figures and dates as people write them: money in the program's currency, dates on its clock, periods and spans in words."""
+"""Figures and dates as people write them: money in its currency, dates on the program's clock, spans in words."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from babel.numbers import format_currency, format_decimal, format_percent, get_c
 from pipeline.domain.calendar import zone_info
 
 LOCALE: Final = "en_GB"
+
+NONE: Final = "\N{EN DASH}"
+"""What stands where there is no figure."""
 
 _QUARTERS: Final = {"1": "January to March", "2": "April to June", "3": "July to September", "4": "October to December"}
 _SPANS: Final = (
@@ -35,7 +38,7 @@ def counted(number: int, one: str, many: str) -> str:
 
 def percent(part: int, whole: int) -> str:
     """``3.4 %`` of the whole; a dash where there is none."""
-    return "–" if whole == 0 else format_percent(part / whole, format="#,##0.0 %", locale=LOCALE)
+    return NONE if whole == 0 else format_percent(part / whole, format="#,##0.0 %", locale=LOCALE)
 
 
 def rate(bps: int) -> str:
@@ -98,10 +101,15 @@ def span(length_ms: int) -> str:
     return f"{length_ms} milliseconds" if length_ms else "no time"
 
 
+def capital(text: str) -> str:
+    """With a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
 def named(identifier: str) -> str:
     """An id as a heading: ``forty-in-a-quarter`` is ``Forty in a quarter``."""
     text = identifier.replace("-", " ").replace("_", " ").strip() or identifier
-    return text[:1].upper() + text[1:]
+    return capital(text)
 
 
 def listed(names: list[str]) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,7 @@ def _slug(identifier: str) -> str:
     return f"{simple}-{hashlib.sha256(identifier.encode()).hexdigest()[:8]}"
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pipeline.pages"),
@@ -97,11 +99,10 @@ def _environment() -> Environment:
 
 
 def _write(page: Page, directory: Path) -> Path:
-    environment = _environment()
     path = directory / page.file_name
     draft = path.with_name(f".{page.file_name}.{os.getpid()}.part")
     try:
-        draft.write_text(environment.get_template("page.html.j2").render(page=page), encoding="utf-8")
+        draft.write_text(_environment().get_template("page.html.j2").render(page=page), encoding="utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -111,6 +111,10 @@ class RocksStore:
                 self._absence[table].add(keys)
         self._db.write(rocks)
 
+    def disk_bytes(self, table: str) -> int:
+        """What the table's files take on disk: keys, values, filters and indexes, compressed."""
+        return int(self._tables[table].property_int_value("rocksdb.total-sst-files-size") or 0)
+
     def _is_empty(self, table: str) -> bool:
         iterator = self._tables[table].iter()
         iterator.seek_to_first()

@@ -1,8 +1,8 @@
 """Avro records to candidates, in two ways.
 
-A flat record, of strings and integers that may be null, is decoded here straight into columns, several times as fast as
-``fastavro`` can make a dict of each record. Any other schema goes through ``fastavro``. Both admit and refuse the same
-records; a test compares them.
+A flat record, of strings and integers that may be null, is decoded here straight into columns, several times as fast
+as ``fastavro`` can make a dict of each record; so is a union of such records. Any other schema goes through
+``fastavro``. Both admit and refuse the same records; a test compares them.
 """
 
 from __future__ import annotations
@@ -45,35 +45,51 @@ def decoder_for(schema: FileSchema) -> Decoder:
 
 
 class _Flat:
-    """Decodes into one list a field."""
+    """Decodes into one list a field. In a union the branch is a record's first byte, and its type is a column too."""
 
     def __init__(self, schema: FileSchema) -> None:
+        branches = schema.flat or ()
+        records = list(schema.records.values())
         self.waiting = 0
-        self._fields = schema.flat or ()
-        self._values: list[list[Any]] = [[] for _ in self._fields]
-        (self._record,) = schema.records.values()
+        self._fields = {field.name: field for fields in branches for field in fields}
+        self._time_unit = records[0].time_unit
+        self._only_type = None if isinstance(schema.parsed, list) else records[0].event_type
+        self._is_union = isinstance(schema.parsed, list)
+        self._values: dict[str, list[Any]] = {name: [] for name in self._fields}
+        if self._is_union:
+            self._values.setdefault("type", [])
+        self._plans = [
+            [(each.null_byte, each.value_byte, each.is_text, self._values[each.name]) for each in fields]
+            for fields in branches
+        ]
+        self._labels = [record.event_type.encode() if record.event_type else None for record in records]
 
     def add(self, body: bytes, count: int) -> None:
         try:
             if count > len(body):
                 raise BrokenBlockError("fewer bytes than records")
-            for values in self._values:
+            for values in self._values.values():
                 values += [None] * count
             self._decode(body, count)
         except (BrokenBlockError, IndexError) as error:
-            for values in self._values:
+            for values in self._values.values():
                 del values[self.waiting :]
             raise BrokenBlockError(str(error)) from error
         self.waiting += count
 
     def _decode(self, body: bytes, count: int) -> None:
         """The hot loop: a few bytecodes a field. Slices that reach past the end show in the last line."""
-        plan = [
-            (each.null_byte, each.value_byte, each.is_text, values)
-            for each, values in zip(self._fields, self._values, strict=True)
-        ]
+        plan = self._plans[0]
+        types = self._values.get("type", [])
         at = 0
         for row in range(self.waiting, self.waiting + count):
+            if self._is_union:
+                branch = body[at]
+                at += 1
+                if branch & 1:
+                    raise BrokenBlockError("a negative branch")
+                plan = self._plans[branch >> 1]
+                types[row] = self._labels[branch >> 1]
             for null_byte, value_byte, is_text, values in plan:
                 if value_byte >= 0:
                     branch = body[at]
@@ -110,19 +126,19 @@ class _Flat:
 
     def judged(self, limit: int, first: int, admission: Admission, source: str) -> Admitted:
         columns: dict[str, Column] = {}
-        for field, values in zip(self._fields, self._values, strict=True):
-            columns[field.name] = self._column(field.name, field.is_text, values[:limit])
+        for name, values in self._values.items():
+            columns[name] = self._column(name, values[:limit])
             del values[:limit]
         self.waiting -= min(limit, self.waiting)
-        return judged_rows(columns, first, self._record.event_type, admission, source)
+        return judged_rows(columns, first, self._only_type, admission, source)
 
-    def _column(self, name: str, is_text: bool, values: list[Any]) -> Column:
-        if is_text:
+    def _column(self, name: str, values: list[Any]) -> Column:
+        if name not in self._fields or self._fields[name].is_text:
             return pa.array(values, pa.binary())
         integers: Column = pa.array(values, pa.int64())
-        if name != "occurred_at" or self._record.time_unit == "ms":
+        if name != "occurred_at" or self._time_unit == "ms":
             return integers
-        unit = self._record.time_unit
+        unit = self._time_unit
         return integers.cast(pa.timestamp(unit, "UTC") if unit else pa.float64(), safe=False)
 
 

@@ -12,6 +12,7 @@ from fastavro.schema import SchemaParseException
 from pipeline.domain.events import EVENT_TYPES
 
 _TYPE_BY_NAME: Final = {name.replace("_", ""): name for name in EVENT_TYPES}
+_MAX_BRANCHES: Final = 64  # whose index is one byte
 _UNITS: Final = {"millis": "ms", "micros": "us", "nanos": "ns"}
 
 #: What fastavro raises on damaged bytes or an impossible schema.
@@ -59,13 +60,13 @@ class FlatField:
 class FileSchema:
     """``parsed`` is fastavro's form without logical types, so that times stay integers.
 
-    ``records`` are the top-level record, or those of the top-level union, by full name. ``flat`` has the fields of the
-    one top-level record, where all of them are flat.
+    ``records`` are the top-level record, or those of the top-level union, by full name. ``flat`` has the fields of
+    each of them in turn, where all of them are flat and fit the same columns; None where they do not.
     """
 
     parsed: Any
     records: dict[str, RecordSchema]
-    flat: tuple[FlatField, ...] | None
+    flat: tuple[tuple[FlatField, ...], ...] | None
 
 
 def read_schema(schema: Any) -> FileSchema:
@@ -81,7 +82,7 @@ def read_schema(schema: Any) -> FileSchema:
     if all(record.event_type == "" for record in records.values()):
         remedy = "Name it click, sign_up, order or refund, or give it a field `type`"
         raise UnusableSchemaError(f"has no record of a known type. {remedy}")
-    return FileSchema(plain, records, _flat(plain))
+    return FileSchema(plain, records, _flat(plain, records))
 
 
 def _is_record(schema: Any) -> bool:
@@ -125,12 +126,26 @@ def _without_logical_types(schema: Any) -> Any:
     return [_without_logical_types(each) for each in schema] if isinstance(schema, list) else schema
 
 
-def _flat(schema: Any) -> tuple[FlatField, ...] | None:
-    if not _is_record(schema) or not schema["fields"]:
+def _flat(schema: Any, records: dict[str, RecordSchema]) -> tuple[tuple[FlatField, ...], ...] | None:
+    branches = schema if isinstance(schema, list) else [schema]
+    if not len(branches) == len(records) <= _MAX_BRANCHES or any(
+        record.event_type == "" for record in records.values()
+    ):
         return None
-    fields = [_flat_field(field["name"], field["type"]) for field in schema["fields"]]
+    fields = [_flat_fields(branch) for branch in branches]
+    flat = tuple(each for each in fields if each)
+    is_text = {("type", True), *((field.name, field.is_text) for each in flat for field in each)}
+    units = {record.time_unit for record in records.values()}
+    if len(flat) < len(fields) or len(is_text) > len(dict(is_text)) or len(units) > 1:
+        return None
+    return flat
+
+
+def _flat_fields(record: Any) -> tuple[FlatField, ...]:
+    """The fields of a record if all are flat, else none."""
+    fields = [_flat_field(field["name"], field["type"]) for field in record["fields"]]
     known = tuple(field for field in fields if field is not None)
-    return known if len(known) == len(fields) else None
+    return known if len(known) == len(fields) else ()
 
 
 def _flat_field(name: str, schema: Any) -> FlatField | None:

@@ -43,7 +43,7 @@ def tour(text: str) -> list[Step]:
 
 
 def outputs(steps: Sequence[Step], folder: Path) -> list[str]:
-    """What each step prints, run one after the other in one shell in ``folder``, without blanks at the ends of lines."""
+    """What each step prints, run one after the other in one shell in ``folder``; blanks at line ends are cut."""
     script = "exec 2>&1\n" + "".join(f"{step.script}\necho '{_MARK}'\n" for step in steps)
     tools = Path(sys.executable).parent
     environment = {

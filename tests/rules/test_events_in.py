@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.properties.harness import answer, run
 from tests.rules.season import Season, ms, terms
 
 
@@ -90,8 +91,6 @@ BAD = [
 @pytest.mark.parametrize(("reason", "changes"), BAD)
 def test_a_bad_click_names_the_first_reason_that_applies(reason: str, changes: dict[str, object]) -> None:
     """The reference judges only readable events, so this asks the pipeline alone."""
-    from tests.properties.harness import answer, run
-
     season = Season(terms(), terms("bolted", program={"brand_id": "bolt"}))
     season.click("Jan 2")
     season.events[0] |= changes
@@ -103,8 +102,6 @@ def test_a_bad_click_names_the_first_reason_that_applies(reason: str, changes: d
 
 @pytest.mark.parametrize("amount", [-1, 2**63, 5_000.0, "5000", True, None])
 def test_an_amount_is_an_integer_from_0_to_2_63_minus_1(amount: object) -> None:
-    from tests.properties.harness import answer, run
-
     season = Season()
     season.order("Jan 5")
     season.events[0]["amount_minor"] = amount
@@ -172,3 +169,15 @@ def test_a_refund_under_another_customers_name_matches_nothing() -> None:
     season.refund("Jan 6", order, 1_000, "bob")
     assert season.standing("refunds", "matched") == [(False,)]
     assert season.earned(order) == 100
+
+
+def test_a_better_copy_of_a_click_beside_a_new_click_in_one_chunk() -> None:
+    """Copies of one time: the smaller link has the smaller JSON. The third copy comes with a new click after it."""
+    season = Season()
+    season.click("Jan 2", event_id="k")
+    season.told_again("k", link_id="b")
+    season.told_again("k", link_id="a")
+    season.click("Jan 1 12:00", by="bob", link_id="poster")
+    first, second, *third = season.events
+    sink = run(season.programs, [[[first], [second]], [third]])
+    assert sorted(row["link_id"] for row in answer(sink)["clicks"]) == ["a", "poster"]
