@@ -2,8 +2,9 @@
 
     python benchmarks/earnings_growth.py --referrals 1000 1000000
 
-For each number: that many referrals are taken in and settled, then 2 000 more arrive in batches of 100, each batch reaching
-back an hour, and every batch is settled at once, as on a live stream. Printed: CPU microseconds a referral of those.
+For each number: that many referrals are taken in and settled, then 2 000 more arrive in batches of 100, each batch
+reaching back an hour, and every batch is settled at once, as on a live stream. Printed: CPU microseconds a referral of
+those.
 """
 
 from __future__ import annotations

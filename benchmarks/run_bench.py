@@ -45,7 +45,6 @@ class Load:
     input: Path
     events: int
     clicks: int
-    open_clicks: int
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def prepared(folder: Path, events: int, seed: int, name: str) -> Load:
         with path.open("rb") as file:
             while file.read(2**22):
                 pass
-    return Load(into, source, facts["records"], facts["clicks"], facts["open_clicks"])
+    return Load(into, source, facts["records"], facts["clicks"])
 
 
 def run_command(load: Load, database: Path | str) -> list[str]:
@@ -150,10 +149,10 @@ def measured(load: Load, folder: Path) -> Run:
 
 
 def _click_bytes(database: Path) -> int:
-    """What the clicks of the state take on disk. Asked of a child: this process stays small (see benchmarks/README.md)."""
+    """What the clicks of the state take on disk. Asked of a child, for this process stays small: see the README."""
     script = (
         "import sys; from pathlib import Path; from pipeline.state.rocks import RocksStore; "
-        "store = RocksStore(Path(sys.argv[1])); print(store.disk_bytes('clicks') + store.disk_bytes('words')); store.close()"
+        "store = RocksStore(Path(sys.argv[1])); print(store.disk_bytes('clicks') + store.disk_bytes('words'))"
     )
     asked = subprocess.run(
         [sys.executable, "-c", script, str(database / "state")], check=True, cwd=ROOT, capture_output=True, text=True

@@ -24,6 +24,7 @@ app = App(
     help="Referral detection that both sides can trust: exact, explained credit between brands.",
     help_format="plaintext",
     version=lambda: metadata.version("crosscredit"),
+    suppress_keyboard_interrupt=False,  # status_of says what to do next
 )
 
 # The parser takes a lone "-" for an option without a name, so standard input travels through it under this name.

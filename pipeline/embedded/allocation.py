@@ -1,7 +1,7 @@
 """How the process allocates memory while a run lasts.
 
 A run makes and drops columns of some megabytes thousands of times. By default each is given back to the operating
-system and taken from it again, page by page: a tenth of a run's CPU time (the benchmark's system time halves with this).
+system and taken from it again, page by page: a tenth of a run's CPU time (its system time halves with this).
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ class Engine:
         clicks = admitted.events.get("click")
         if clicks is not None:
             new = self._identity.add_clicks(clicks, batch)
-            if new.rows:
-                self._sink.insert("clicks", _click_columns(clicks, new.rows, new.editions))
+            if new.editions:
+                self._sink.insert("clicks", _click_columns(new.added, new.editions))
             self._credit.add_clicks(new.forwarded, batch)
             self._count("click", len(clicks), new.repeats)
         for event_type in ("sign_up", "order", "refund"):
@@ -176,11 +176,9 @@ def _columns(table: str) -> tuple[str, ...]:
     return (*COLUMNS[table], "version", "is_deleted")
 
 
-def _click_columns(clicks: pa.Table, rows: Sequence[int], editions: Sequence[int]) -> pa.Table:
-    """The new clicks as columns for the sink, without those that hold no value."""
+def _click_columns(clicks: pa.Table, editions: Sequence[int]) -> pa.Table:
+    """New clicks as columns for the sink, without those that hold no value."""
     empty = [name for name in clicks.column_names if clicks.column(name).null_count == len(clicks)]
     columns = clicks.drop_columns([*empty, "position"])
-    if len(rows) < len(clicks) or False:  # rows that replace another copy do not stand in their order
-        columns = columns.take(pa.array(rows, pa.int64()))
     columns = columns.append_column("version", pa.array(editions, pa.uint64()))
-    return columns.append_column("is_deleted", pa.repeat(pa.scalar(0, pa.uint8()), len(rows)))
+    return columns.append_column("is_deleted", pa.repeat(pa.scalar(0, pa.uint8()), len(clicks)))

@@ -21,8 +21,9 @@ Step = Literal["day", "week", "month"]
 _COLOURS: Final = {"#a0a001": "var(--c1)", "#a0a002": "var(--c2)", "#a0a003": "var(--c3)"}
 _INK, _LINE, _ZERO = "#a0a010", "#a0a011", "#a0a012"
 _THEMED: Final = {**_COLOURS, _INK: "var(--muted)", _LINE: "var(--line)", _ZERO: "var(--axis)"}
-_WIDE, _NARROW = 560, 280
+_WIDE, _NARROW = 480, 280
 _HEIGHT = 190
+_MARGINS: Final = {"left": 46, "right": 12, "top": 8, "bottom": 26}  # fixed: measuring labels is half of the work
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,11 @@ class Series:
 
 
 def columns_over_time(
-    days: Sequence[date], series: Sequence[Series], label: str, unit: str, value_words: Any
+    days: Sequence[date], series: Sequence[Series], label: str, unit: str, value_words: Callable[[float], str]
 ) -> Chart | None:
     """A chart of stacked columns, by day, week or month as fits the span; None without a day.
 
-    ``value_words`` turns a value into text for the table below the chart; ``unit`` stands before axis figures ("£" or "").
+    ``value_words`` turns a value into text for the table below the chart; ``unit`` stands before the axis's figures.
     """
     if not days:
         return None
@@ -57,8 +58,8 @@ def columns_over_time(
         if any(totals[each.name, start] for each in used)
     ]
     return Chart(
-        _svg(points, names, unit, _WIDE),
-        _svg(points, names, unit, _NARROW),
+        _svg(points, names, unit, _WIDE, _labelled(starts, 7)),
+        _svg(points, names, unit, _NARROW, _labelled(starts, 4)),
         f"{label}, by {step}",
         [(f"c{1 + names.index(each.name)}", each.name) for each in used],
         Table(
@@ -70,11 +71,19 @@ def columns_over_time(
     )
 
 
-def _svg(points: Sequence[tuple[str, str, float]], names: tuple[str, ...], unit: str, width: int) -> str:
+def _svg(
+    points: Sequence[tuple[str, str, float]], names: tuple[str, ...], unit: str, width: int, labels: Sequence[str]
+) -> str:
     """Draw with fresh figures in a compiled chart: compiling is half of the work, and the same for every page."""
     spec = json.loads(_compiled(names, unit, width))
     (table,) = (each for each in spec["data"] if each["name"] == "points")
-    table["values"] = [{"at": at, "name": name, "value": value} for at, name, value in points]
+    table["values"] = [{"at": at, "name": name, "value": value} for at, name, value in points if value]
+    for scale in spec["scales"]:
+        if scale["name"] == "x":
+            scale["domain"] = sorted({at for at, _, _ in points})
+    for axis in spec["axes"]:
+        if axis["scale"] == "x" and axis.get("labels", True):
+            axis["values"] = labels
     svg = vl_convert.vega_to_svg(spec)
     for placeholder, variable in _THEMED.items():
         svg = svg.replace(placeholder, variable)
@@ -85,31 +94,27 @@ def _svg(points: Sequence[tuple[str, str, float]], names: tuple[str, ...], unit:
 def _compiled(names: tuple[str, ...], unit: str, width: int) -> str:
     """The chart as Vega, with an empty table "points" of (at, name, value)."""
     minus_then_unit = f"(datum.value < 0 ? '\N{MINUS SIGN}' : '') + {json.dumps(unit)}"
-    axis = {
-        "title": None,
-        "ticks": False,
-        "labelColor": _INK,
-        "labelFontSize": 12,
-        "labelFont": "system-ui, sans-serif",
-    }
+    x_axis = alt.Axis(
+        title=None, ticks=False, domainColor=_ZERO, labelAngle=0, labelPadding=8, labelFlush=False,
+        labelExpr="utcFormat(toDate(datum.value), '%-d %b')",
+    )  # fmt: skip
+    y_axis = alt.Axis(
+        title=None, ticks=False, domain=False, gridColor=_LINE, tickCount=4, labelPadding=8,
+        labelExpr=f"{minus_then_unit} + format(abs(datum.value), '~s')",
+    )  # fmt: skip
     chart = (
         alt.Chart(alt.NamedData("points"))
         .mark_bar(cornerRadius=1.5)
         .encode(
-            x=alt.X("at:O", scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)).axis(
-                **axis, domainColor=_ZERO, labelAngle=0, labelPadding=8, labelOverlap="parity", labelSeparation=24,
-                labelExpr="utcFormat(toDate(datum.value), '%-d %b')",
-            ),
-            y=alt.Y("value:Q", stack="zero").axis(
-                **axis, domain=False, gridColor=_LINE, tickCount=4, labelPadding=8,
-                labelExpr=f"{minus_then_unit} + format(abs(datum.value), '~s')",
-            ),
+            x=alt.X("at:O", axis=x_axis, scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)),
+            y=alt.Y("value:Q", axis=y_axis, stack="zero"),
             color=alt.Color("name:N", legend=None, scale=alt.Scale(domain=list(names), range=list(_COLOURS))),
             order=alt.Order("name:N"),
         )
-        .properties(width=width, height=_HEIGHT, background="transparent", padding={"left": 2, "right": 8, "top": 6, "bottom": 2})
+        .properties(width=width, height=_HEIGHT, background="transparent", autosize="none", padding=_MARGINS)
         .configure_view(strokeOpacity=0)
-    )  # fmt: skip
+        .configure_axis(labelColor=_INK, labelFontSize=12, labelFont="sans-serif")
+    )
     return json.dumps(vl_convert.vegalite_to_vega(chart.to_dict(validate=False)))
 
 
@@ -118,6 +123,11 @@ def _responsive(svg: str) -> str:
     head, _, rest = svg.partition(">")
     view_box = head[head.index("viewBox") :]
     return f'<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" focusable="false" {view_box}>{rest}'
+
+
+def _labelled(starts: Sequence[date], most: int) -> list[str]:
+    """The columns that get a label: every so many."""
+    return [start.isoformat() for start in starts[:: -(-len(starts) // most)]]
 
 
 def _step(days: Sequence[date]) -> Step:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import date
 from typing import Final
 
-from pipeline.domain.terms import Program, Terms
 from pipeline.pages import panels, words
 from pipeline.pages.charts import Series, columns_over_time
-from pipeline.pages.panels import Panel
 from pipeline.pages.parts import Bar, Cell, Chart, Section, Stat, Table
-from pipeline.pages.scope import PanelData, Row
+from pipeline.pages.scene import Scene
 
 _STATUS_WORDS: Final = {
     "qualified": "Qualified",
@@ -21,51 +16,6 @@ _STATUS_WORDS: Final = {
     "rejected": "Rejected",
 }
 _REJECTED_WORDS: Final = {"existing_customer": "had ordered before", "too_fast": "signed up too soon after the visit"}
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a page is about: a program, a partner of it ("" for all), the moment, and where figures come from.
-
-    A panel that several sections show is asked for once.
-    """
-
-    data: PanelData
-    program: Program
-    partner_id: str
-    now_ms: int
-    final_until_ms: int
-    names: Mapping[str, str]  # partner id to name
-    _known: dict[str, list[Row]] = field(default_factory=dict)
-
-    @property
-    def terms(self) -> Terms:
-        """The version in force now, or the first if none is yet."""
-        return self.program.in_force_at(self.now_ms) or self.program.versions[0]
-
-    @property
-    def zone(self) -> str:
-        """The program's time zone."""
-        return self.program.time_zone
-
-    def rows(self, panel: Panel) -> list[Row]:
-        """The panel's rows for this scene."""
-        if panel.id not in self._known:
-            parameters = {"zone": self.zone, "now_ms": self.now_ms, "final_until_ms": self.final_until_ms}
-            self._known[panel.id] = self.data.rows(panel, self.program.id, self.partner_id, parameters)
-        return self._known[panel.id]
-
-    def row(self, panel: Panel) -> Row:
-        """The one row of a panel of figures."""
-        return self.rows(panel)[0]
-
-    def money(self, amount_minor: int) -> str:
-        """An amount in the program's currency."""
-        return words.money(amount_minor, self.program.currency)
-
-    def day_of(self, row: Row) -> date:
-        """The local day that a row's ``time`` begins."""
-        return words.local(row["time"], self.zone).date()
 
 
 def at_a_glance(scene: Scene) -> Section:
@@ -170,7 +120,7 @@ def earned_by_kind(scene: Scene) -> Section:
         ["Becomes payable on", "Amount"],
         [
             [Cell(words.day(scene.day_of(each), scene.zone)), Cell(scene.money(each["amount_minor"]))]
-            for each in later[:8]
+            for each in later[:5]
         ],
         frozenset({1}),
         "Nothing is waiting.",

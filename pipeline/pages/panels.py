@@ -35,7 +35,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel. Columns of money end in ``_minor``, in the program's currency; ``time`` is a day's start in its zone."""
+    """One panel. Columns of money end in ``_minor``, in the program's currency; ``time`` begins a local day."""
 
     id: str
     title: str
@@ -48,7 +48,7 @@ class Panel:
 FUNNEL: Final = Panel(
     "funnel",
     "From click to customer",
-    "Clicks on links, the sign-ups and orders that were credited, wholly or in part, and the customers that qualify now.",
+    "Clicks, the sign-ups and orders that were credited, wholly or in part, and the customers that qualify now.",
     "bar",
     "count",
     """
@@ -57,9 +57,11 @@ FROM
 (
     SELECT 1 AS position, 'Clicks' AS step, count() AS value FROM partner_clicks
     UNION ALL
-    SELECT 2, 'Sign-ups credited', uniqExactIf((customer, conversion_id), conversion_type = 'sign_up') FROM partner_credits
+    SELECT 2, 'Sign-ups credited', uniqExactIf((customer, conversion_id), conversion_type = 'sign_up')
+    FROM partner_credits
     UNION ALL
-    SELECT 3, 'Orders credited', uniqExactIf((customer, conversion_id), conversion_type = 'order') FROM partner_credits
+    SELECT 3, 'Orders credited', uniqExactIf((customer, conversion_id), conversion_type = 'order')
+    FROM partner_credits
     UNION ALL
     SELECT 4, 'Qualified customers', countIf(status = 'qualified') FROM partner_referrals
 )
@@ -191,7 +193,7 @@ ORDER BY milestone_id, scope_key, period
 RECENT_CREDITS: Final = Panel(
     "recent_credits",
     "Latest credits, and why",
-    "The latest sign-ups and orders credited, with the reason. A customer is four characters that say nothing about it.",
+    "The latest sign-ups and orders credited, with the reason. A customer is four characters that tell nothing of it.",
     "table",
     "text",
     f"""
@@ -271,7 +273,8 @@ PARTNERS: Final = Panel(
     "text",
     """
 SELECT
-    partner_id, sum(clicks_) AS clicks, sum(sign_ups_) AS sign_ups, sum(orders_) AS orders, sum(qualified_) AS qualified,
+    partner_id, sum(clicks_) AS clicks, sum(sign_ups_) AS sign_ups, sum(orders_) AS orders,
+    sum(qualified_) AS qualified,
     toInt64(sum(value_)) AS order_value_minor, toInt64(sum(refunded_)) AS refunded_minor,
     toInt64(sum(commission_)) AS commission_minor, toInt64(sum(extra_)) AS extra_minor
 FROM
@@ -328,8 +331,8 @@ ORDER BY records DESC, reason, brand_id
 )
 
 PARTNER_PANELS: Final = (
-    EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PAYABLE_LATER, QUALIFIED_OVER_TIME, BONUS_SLOTS, MILESTONES,
-    REFERRALS, RECENT_CREDITS, MISSED_REASONS, MISSED, QUALITY,
+    EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PAYABLE_LATER, QUALIFIED_OVER_TIME, BONUS_SLOTS,
+    MILESTONES, REFERRALS, RECENT_CREDITS, MISSED_REASONS, MISSED, QUALITY,
 )  # fmt: skip
 """What a partner reads about itself."""
 

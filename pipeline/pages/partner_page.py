@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.pages import figures, panels, words
-from pipeline.pages.figures import Scene
 from pipeline.pages.goals import bonus_progress, milestone_progress, tier_progress
 from pipeline.pages.parts import Cell, Page, Progress, Section, Table
+from pipeline.pages.scene import Scene
 from pipeline.pages.scope import Row
 from pipeline.pages.terms_words import terms_in_words
 
@@ -36,10 +36,10 @@ def partner_page(scene: Scene, brand_name: str, file_name: str, as_of: str) -> P
         ],
         terms_in_words(scene.terms, scene.partner_id, scene.now_ms),
         [
-            "Provisional: events of that time may still arrive and correct it. Final: it stands, and only new events, such as "
-            "a refund, add to it.",
-            "Customers are shown as four characters that say nothing about them. The reference of a line lets the brand look "
-            "up how it was decided.",
+            "Provisional: events of that time may still arrive and correct it. Final: it stands, and only new events, "
+            "such as a refund, add to it.",
+            "Customers are shown as four characters that say nothing about them. The reference of a line lets the "
+            "brand look up how it was decided.",
         ],
     )
 
@@ -57,22 +57,11 @@ def _goals(scene: Scene) -> Section:
 
 
 def _goal_items(scene: Scene) -> Iterator[Progress]:
-    qualified = scene.rows(panels.QUALIFIED_OVER_TIME)
-    tier = tier_progress(scene.terms, scene.partner_id, qualified, scene.now_ms)
+    tier = tier_progress(scene)
     if tier is not None:
         yield tier
-    yield from bonus_progress(
-        scene.program, scene.terms, scene.partner_id, scene.rows(panels.BONUS_SLOTS), scene.now_ms
-    )
-    yield from milestone_progress(
-        scene.program,
-        scene.terms,
-        scene.partner_id,
-        scene.rows(panels.MILESTONES),
-        qualified,
-        scene.names,
-        scene.now_ms,
-    )
+    yield from bonus_progress(scene)
+    yield from milestone_progress(scene)
 
 
 def _recent_credits(scene: Scene) -> Section:

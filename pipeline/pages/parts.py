@@ -31,7 +31,7 @@ class Progress:
 
     title: str
     value: str
-    share: float
+    share: float | None
     state: str
     notes: Sequence[str] = ()
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from pipeline.domain.calendar import period_label
 from pipeline.domain.terms import Catalogue, Milestone
 from pipeline.pages import figures, panels, words
-from pipeline.pages.figures import Scene
-from pipeline.pages.goals import bonus_progress, in_period, milestone_progress, milestone_words, tier_figures
-from pipeline.pages.parts import Bar, Cell, Page, Progress, Section, Table
+from pipeline.pages.goals import bonus_progress, milestone_progress, milestone_words, tier_rate
+from pipeline.pages.parts import Bar, Cell, Page, Section, Table
+from pipeline.pages.scene import Scene
 from pipeline.pages.scope import PanelData, Row
-from pipeline.pages.terms_words import commission_rate, terms_in_words
+from pipeline.pages.terms_words import terms_in_words
 
 INDEX_FILE = "index.html"
 _BACK = (INDEX_FILE, "All programs")
@@ -32,7 +31,6 @@ _REJECTED_WORDS = {
 def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[str, str], as_of: str) -> Page:
     """The page for ``scene``'s program; ``links`` are partner ids to their pages' file names."""
     partners = scene.rows(panels.PARTNERS)
-    qualified = scene.rows(panels.QUALIFIED_OVER_TIME)
     return Page(
         file_name,
         f"{words.named(scene.program.id)} – {brand_name}",
@@ -42,7 +40,7 @@ def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[s
         [
             figures.at_a_glance(scene),
             _side_by_side(scene, partners, links),
-            _goals(scene, qualified),
+            _goals(scene),
             figures.funnel(scene),
             figures.credit_over_time(scene),
             figures.earnings_over_time(scene),
@@ -50,7 +48,7 @@ def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[s
             figures.customers(scene),
             figures.quality(scene),
             figures.missed_reasons(scene),
-            _standing(scene, qualified),
+            _standing(scene),
             *_partner_milestones(scene),
             _rejected(_of_brand(scene), {scene.program.brand_id: brand_name}),
         ],
@@ -61,9 +59,13 @@ def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[s
 
 
 def index_page(
-    data: PanelData, catalogue: Catalogue, scenes: Sequence[Scene], links: Mapping[str, str], brand_names: Mapping[str, str],
+    data: PanelData,
+    catalogue: Catalogue,
+    scenes: Sequence[Scene],
+    links: Mapping[str, str],
+    brand_names: Mapping[str, str],
     as_of: str,
-) -> Page:  # fmt: skip
+) -> Page:
     """The page over all programs; ``links`` are program ids to their pages' file names."""
     brands = len(catalogue.by_brand)
     return Page(
@@ -79,7 +81,7 @@ def index_page(
         ],
         footnotes=[
             f"{words.counted(len(scenes), 'program', 'programs')} of {words.counted(brands, 'brand', 'brands')}. "
-            "This page and the programs' pages are for whoever runs them; a partner's page holds nothing of other partners."
+            "This page and the programs' pages are for whoever runs them; a partner's page is for that partner."
         ],
     )
 
@@ -132,65 +134,62 @@ def _side_by_side(scene: Scene, partners: Sequence[Row], links: Mapping[str, str
     return Section("partners", panels.PARTNERS.title, panels.PARTNERS.description, [table], is_wide=True)
 
 
-def _goals(scene: Scene, qualified: Sequence[Row]) -> Section:
-    items: list[Progress] = [
-        *bonus_progress(scene.program, scene.terms, "", scene.rows(panels.BONUS_SLOTS), scene.now_ms),
-        *milestone_progress(
-            scene.terms, "", _shared(scene.rows(panels.MILESTONES)), qualified, scene.names, scene.now_ms
-        ),
-    ]
+def _goals(scene: Scene) -> Section:
+    items = [*bonus_progress(scene), *milestone_progress(scene)]
     return Section(
-        "goals", "Shared goals", "Bonuses, and milestones of the whole program or of partners together.", items, is_wide=True,
+        "goals",
+        "Shared goals",
+        "Bonuses, and milestones of the whole program or of partners together.",
+        items,
+        is_wide=True,
         aside="" if items else "This program has none.",
-    )  # fmt: skip
-
-
-def _shared(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row["scope_key"] == "*" or "+" in row["scope_key"]]
+    )
 
 
 def _partner_milestones(scene: Scene) -> Iterator[Section]:
     """How far each partner is with the milestones that each reaches alone, in their current period."""
-    found = scene.rows(panels.MILESTONES)
     for milestone in scene.terms.milestones:
         if milestone.scope == "partner":
-            label = period_label(scene.now_ms, milestone.period, scene.zone)
-            rows = [row for row in found if row["milestone_id"] == milestone.id and row["period"] == label]
+            label = scene.period(milestone.period)
+            rows = [
+                row
+                for row in scene.rows(panels.MILESTONES)
+                if row["milestone_id"] == milestone.id and row["period"] == label
+            ]
             rows.sort(key=lambda row: (-row["count"], row["scope_key"]))
             bars = [_milestone_bar(scene, milestone, row) for row in rows]
             yield Section(
-                f"milestone-{milestone.id}", words.named(milestone.id), f"Each partner alone; {words.period(label)}.", bars,
+                f"milestone-{milestone.id}",
+                words.named(milestone.id),
+                f"Each partner alone; {words.period(label)}.",
+                bars,
                 aside="" if bars else "No partner has begun.",
-            )  # fmt: skip
+            )
 
 
 def _milestone_bar(scene: Scene, milestone: Milestone, row: Row) -> Bar:
     share = min(max(row["count"] / row["threshold"], 0.0), 1.0)
     note = f"reached on {words.day(row['reached_at'], scene.zone)}" if row["status"] == "reached" else ""
-    return Bar(
-        scene.names.get(row["scope_key"], row["scope_key"]),
-        milestone_words(milestone, row["count"], row["threshold"], scene.terms), share, note,
-    )  # fmt: skip
+    return Bar(scene.names.get(row["scope_key"], row["scope_key"]), milestone_words(scene, milestone, row), share, note)
 
 
-def _standing(scene: Scene, qualified: Sequence[Row]) -> Section:
+def _standing(scene: Scene) -> Section:
     """The partners by what they brought in the current period, with the tier that they are in."""
     terms = scene.terms
     kind = terms.tier_period if terms.tiers else "month"
-    counts: dict[str, int] = {}
-    for row in in_period(qualified, kind, scene.zone, scene.now_ms):
-        counts[row["partner_id"]] = counts.get(row["partner_id"], 0) + row["change"]
+    counts = scene.qualified_in(kind)
     most = max(counts.values(), default=0)
-    bars = []
-    for partner_id, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
-        note = commission_rate(terms, *tier_figures(terms, count)) if terms.tiers else ""
-        name = scene.names.get(partner_id, partner_id)
-        bars.append(Bar(name, words.plain(count), max(count, 0) / most if most > 0 else 0.0, note))
-    label = words.period(period_label(scene.now_ms, kind, scene.zone))
-    return Section(
-        "standing", "Tiers" if terms.tiers else "This month", f"Customers that began to qualify, less those that ceased to; {label}.",
-        bars, aside="" if bars else "None yet.",
-    )  # fmt: skip
+    bars = [
+        Bar(
+            scene.names.get(partner_id, partner_id),
+            words.plain(count),
+            max(count, 0) / most if most > 0 else 0.0,
+            tier_rate(terms, count) if terms.tiers else "",
+        )
+        for partner_id, count in sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    ]
+    lead = f"Customers that began to qualify, less those that ceased to; {words.period(scene.period(kind))}."
+    return Section("standing", "Tiers" if terms.tiers else "This month", lead, bars, aside="" if bars else "None yet.")
 
 
 def _give_and_take(rows: Sequence[Row], brand_names: Mapping[str, str]) -> Section:
@@ -235,8 +234,8 @@ def _of_brand(scene: Scene) -> list[Row]:
 def _rejected(rows: Sequence[Row], brand_names: Mapping[str, str]) -> Section:
     lines = [
         [
-            Cell(_REJECTED_WORDS.get(row["reason"], row["reason"])),
-            Cell(brand_names.get(row["brand_id"], row["brand_id"]) or "unknown"),
+            Cell(_REJECTED_WORDS.get(row["reason"], str(row["reason"]))),
+            Cell(brand_names.get(row["brand_id"], str(row["brand_id"])) or "unknown"),
             Cell(words.plain(row["records"])),
             Cell(f"{row['example_source'].rpartition('/')[2]}, {row['example_position']}"),
         ]

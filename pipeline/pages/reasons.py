@@ -1,7 +1,7 @@
 """Why a conversion was, or was not, credited to a partner: SQL that says it in plain words.
 
-"You" is the partner. The words restate the verdicts of an attribution's explanation (contract.md, section 6); nothing is
-decided here. Dates are those of ``{zone:String}``.
+"You" is the partner. The words restate the verdicts of an attribution's explanation (contract.md, section 6); nothing
+is decided here. Dates are those of ``{zone:String}``.
 """
 
 from __future__ import annotations
@@ -73,9 +73,12 @@ _CREDIT: Final = """multiIf(
             toString(toDayOfMonth(since, {zone:String})), formatDateTime(since, ' %b %Y', {zone:String}),
             ', so this order is yours too'),
         model = 'coupon', concat('The customer used your code ', coupon_code),
-        model = 'click_id', concat('The ', what, ' came straight from your link, clicked ', earlier, ' earlier', and_window),
-        model = 'last_touch', concat('You sent the last visit', among, ', ', earlier, ' before the ', what, and_window),
-        model = 'first_touch', concat('You sent the first visit', among, ', ', earlier, ' before the ', what, and_window),
+        model = 'click_id', concat('The ', what, ' came straight from your link, clicked ', earlier, ' earlier',
+            and_window),
+        model = 'last_touch', concat('You sent the last visit', among, ', ', earlier, ' before the ', what,
+            and_window),
+        model = 'first_touch', concat('You sent the first visit', among, ', ', earlier, ' before the ', what,
+            and_window),
         share_bps = 10000, concat('Every visit that counted came from you, the latest ', earlier, ' before the ', what,
             and_window),
         model = 'linear', concat('Shared: each of ', toString(candidates), ' visits that counted weighs the same'),

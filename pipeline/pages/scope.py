@@ -52,7 +52,8 @@ class PanelData:
         """The panel's rows for a partner of a program; an empty ``partner_id`` means all partners, an empty
         ``program_id`` all programs. ``parameters`` are those of :data:`pipeline.pages.panels.PARAMETERS` by name."""
         values = {**parameters, "scope_program": program_id, "scope_partner": partner_id}
-        return self._warehouse.query_arrow(self._narrowed(panel.sql, program_id, partner_id), values).to_pylist()
+        sql = self._narrowed(panel.sql, program_id, partner_id)
+        return self._warehouse.query_arrow(sql, values).to_pylist()
 
     def _narrowed(self, sql: str, program_id: str, partner_id: str) -> str:
         """The SQL, with each view that it names defined as the part that the scope may see."""
@@ -66,4 +67,5 @@ class PanelData:
                     conditions.append("partner_id IN ({scope_partner:String}, '*')")
                 where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
                 parts.append(f"{view} AS (SELECT * FROM {self._prefix}{view}{where})")
-        return f"WITH {', '.join(parts)} {sql}"
+        # One thread: the copies are small, and a pipeline of many costs more than it saves.
+        return f"WITH {', '.join(parts)} {sql} SETTINGS max_threads = 1"

@@ -119,4 +119,4 @@ def listed(names: list[str]) -> str:
 
 def minor(amount: float, currency: str) -> int:
     """An amount of the main unit back in minor units."""
-    return round(amount * 10 ** get_currency_precision(currency))
+    return round(Decimal(str(amount)).scaleb(get_currency_precision(currency)))

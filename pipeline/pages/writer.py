@@ -15,10 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue, Program
 from pipeline.pages import parts, words
-from pipeline.pages.figures import Scene
 from pipeline.pages.partner_page import partner_page
 from pipeline.pages.parts import Page
 from pipeline.pages.program_page import index_page, program_page
+from pipeline.pages.scene import Scene
 from pipeline.pages.scope import PanelData
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
@@ -29,9 +29,9 @@ def write_pages(
 ) -> list[Path]:
     """Write the pages into ``directory`` and return their paths, ``index.html`` first.
 
-    They open without a network, and hold no script. ``now_ms`` is the moment that they speak of: the watermark, or the end
-    of the data. Outcomes as of ``final_until_ms`` or before are final (the watermark less the allowed lateness; default:
-    ``now_ms``, as for a run over files).
+    They open without a network, and hold no script. ``now_ms`` is the moment that they speak of: the watermark, or the
+    end of the data. Outcomes as of ``final_until_ms`` or before are final (the watermark less the allowed lateness;
+    default: ``now_ms``, as for a run over files).
     """
     directory.mkdir(parents=True, exist_ok=True)
     until_ms = now_ms if final_until_ms is None else final_until_ms
@@ -46,7 +46,8 @@ def _pages(data: PanelData, catalogue: Catalogue, now_ms: int, final_until_ms: i
         for program in catalogue.programs.values()
     ]
     program_files = {scene.program.id: f"program-{_slug(scene.program.id)}.html" for scene in scenes}
-    yield index_page(data, catalogue, scenes, program_files, brand_names, f"As of {words.moment(now_ms, 'UTC')} (UTC)")
+    as_of = f"As of {words.moment(now_ms, 'UTC')} (UTC)"
+    yield index_page(data, catalogue, scenes, program_files, brand_names, as_of)
     for scene in scenes:
         program = scene.program
         as_of = f"As of {words.moment(now_ms, program.time_zone)} ({program.time_zone})"

@@ -14,9 +14,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from pipeline.domain.events import EVENT_TYPES, canonical_json
 from pipeline.state.keys import part
+
+pc: Any = pyarrow.compute  # its stubs cannot tell one array type from another
 
 encode = msgspec.msgpack.Encoder().encode
 decode: Any = msgspec.msgpack.Decoder(list).decode
@@ -47,6 +50,25 @@ def _parts(column: Any) -> list[str]:
 def _holds_low_bytes(chunk: Any) -> bool:
     data = chunk.buffers()[2]
     return data is not None and bool((np.frombuffer(data, dtype=np.uint8) <= 1).any())
+
+
+def sorted_by_key(table: pa.Table, *names: str) -> tuple[pa.Table, list[bytes]]:
+    """The rows sorted by the key that these ids make, and the keys.
+
+    State and tables both keep rows in this order; what arrives sorted costs them half as much.
+    """
+    columns: list[Any] = [table.column(name).combine_chunks() for name in names]
+    if any(_holds_low_bytes(chunk) for column in columns for chunk in _chunks(column)):
+        texts: Any = pa.array(joined(key_columns(table, *names)), pa.binary())
+    else:
+        texts = pc.binary_join_element_wise(*(column.cast(pa.binary()) for column in columns), b"\x00")
+    order = pc.sort_indices(texts)
+    keys: list[bytes] = texts.take(order).to_pylist()
+    return table.take(order), keys
+
+
+def _chunks(column: Any) -> list[Any]:
+    return list(column.chunks) if isinstance(column, pa.ChunkedArray) else [column]
 
 
 def fact_values(event_type: str, table: pa.Table) -> list[bytes]:

@@ -15,10 +15,10 @@ from pipeline.domain.events import canonical_json
 from pipeline.state.keys import part
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.clicks import ClickCodec, KeptClick, standing_row, with_edition
-from pipeline.steps.facts import key_columns
+from pipeline.steps.facts import sorted_by_key
 
 # Of a packed click: its time, and with the fingerprint what differs where contents differ.
-_AT, _AT_AND_PRINT = slice(5, 11), slice(5, 15)
+_AT, _AT_AND_PRINT = slice(5, 11), slice(5, 14)
 
 
 class Truth(Protocol):
@@ -50,8 +50,8 @@ class ForwardedClick(NamedTuple):
 class NewClicks:
     """What a batch of clicks came to."""
 
-    rows: Sequence[int]  # of the batch, that are new or replace an earlier copy
-    editions: Sequence[int]  # of those rows' facts
+    added: pa.Table  # those that are new or replace an earlier copy, sorted by key
+    editions: Sequence[int]  # of their facts
     repeats: int
     forwarded: list[ForwardedClick]
 
@@ -68,35 +68,44 @@ class IdentityStep:
 
     def add_clicks(self, clicks: pa.Table, batch: WriteBatch) -> NewClicks:
         """Take admitted clicks; the batch's earlier writes must not concern clicks."""
-        brands, visitors, events = key_columns(clicks, "brand_id", "visitor_id", "event_id")
-        keys = [
-            f"{brand}\x00{visitor}\x00{event}".encode()
-            for brand, visitor, event in zip(brands, visitors, events, strict=True)
-        ]
+        clicks, keys = sorted_by_key(clicks, "brand_id", "visitor_id", "event_id")
         values = self._codec.pack(clicks, batch)
         known = self._store.get_many("clicks", keys)
-        first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         new = dict(zip(keys, values, strict=True))
-        met = [row for row, key in enumerate(keys) if known[row] is not None or first[key] != row]
-        again = {keys[row] for row in met}
-        row_of = dict(first)
-        for key in again:
-            # Met before, in state or in this batch: settled one by one below.
-            del new[key], row_of[key]
-        for row in [*(first[key] for key in again), *(row for row in met if first[keys[row]] != row)]:
-            standing = new.get(keys[row], known[row])
-            if standing is None:
-                new[keys[row]] = values[row]
-                row_of[keys[row]] = row
-            elif self._replaces(clicks, row, values[row], standing, row_of.get(keys[row])):
-                new[keys[row]] = with_edition(values[row], int.from_bytes(standing[:2], "big") + 1)
-                row_of[keys[row]] = row
+        if len(new) == len(keys) and not any(known):
+            editions: Sequence[int] = (1,) * len(keys)
+            added = clicks
+        else:
+            new, rows = self._resolve(clicks, keys, values, known)
+            editions = [int.from_bytes(value[:2], "big") for value in new.values()]
+            added = clicks.take(pa.array(rows, pa.int64()))
         batch.table("clicks").update(new)
-        rows = list(row_of.values())
-        editions = [1] * len(rows)
-        if again:
-            editions = [int.from_bytes(new[key][:2], "big") if key in again else 1 for key in row_of]
-        return NewClicks(rows, editions, len(keys) - len(rows), list(self._forward(new)) if self._bound else [])
+        return NewClicks(added, editions, len(keys) - len(added), list(self._forward(new)) if self._bound else [])
+
+    def _resolve(
+        self, clicks: pa.Table, keys: Sequence[bytes], values: Sequence[bytes], known: Sequence[bytes | None]
+    ) -> tuple[dict[bytes, bytes], list[int]]:
+        """Of a batch with repeats, the clicks that are new or replace another copy: values by key, and their rows."""
+        new = dict(zip(keys, values, strict=True))
+        row_of = dict(zip(keys, range(len(keys)), strict=True))
+        neighbours = zip(keys, [b"", *keys[:-1]], [*keys[1:], b""], known, strict=True)
+        again = [
+            row for row, (key, before, after, old) in enumerate(neighbours)
+            if old is not None or key == before or key == after
+        ]  # fmt: skip
+        for row in again:
+            new.pop(keys[row], None)
+            row_of.pop(keys[row], None)
+        for row in again:
+            key, value = keys[row], values[row]
+            standing = new.get(key, known[row])
+            if standing is None:
+                new[key] = value
+                row_of[key] = row
+            elif self._replaces(clicks, row, value, standing, row_of.get(key)):
+                new[key] = with_edition(value, int.from_bytes(standing[:2], "big") + 1)
+                row_of[key] = row
+        return new, list(row_of.values())
 
     def _replaces(self, clicks: pa.Table, row: int, value: bytes, standing: bytes, standing_in: int | None) -> bool:
         """Whether a row is to count instead of the copy of its event that counts so far.

@@ -66,7 +66,7 @@ def test_a_click_comes_back_also_after_a_restart(most_words: int, batches: list[
         assert {each.edition for each in kept} == {1}
 
 
-def test_a_click_takes_fifteen_bytes() -> None:
+def test_a_click_takes_fourteen_bytes() -> None:
     store = MemoryStore()
     long = "https://example.org/" + "x" * 500
     (value,) = pack(ClickCodec(store), store, {"link_id": "l" * 200, "landing_url": long, "user_agent": long})
@@ -80,7 +80,7 @@ def test_beyond_the_last_word_links_are_spelled_out() -> None:
     links = [{"link_id": f"link-{number}"} for number in range(50)]
     values = pack(codec, store, *links)
     assert [codec.unpack(value).link_id for value in values] == [each["link_id"] for each in links]
-    assert [len(value) for value in values[:3]] == [15, 15, 15 + len("link-2")]
+    assert [len(value) for value in values[:3]] == [14, 14, 14 + len("link-2")]
     assert len(list(store.scan("words", b""))) == 3
     known_again, without_link = pack(codec, store, {"link_id": "link-1"}, {"link_id": None})
     assert (len(known_again), len(without_link)) == (15, 15)
