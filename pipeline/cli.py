@@ -15,6 +15,8 @@ from rich.console import Console
 
 DEMO_FOLDER = Path("crosscredit-demo")
 
+_PIPED_WIDTH = 140
+
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
 EXIT_INTERRUPTED = 130
@@ -78,7 +80,7 @@ def run_command(
         if output is not None:
             export_jsonl(opened.warehouse, output)
         print_summary(
-            Console(),
+            _console(),
             opened.warehouse,
             catalogue,
             counts,
@@ -130,7 +132,7 @@ def demo_command(*, folder: Path = DEMO_FOLDER, seed: int = 2026, events: int = 
     """
     from pipeline.demo.command import run_demo
 
-    run_demo(folder, seed, events, Console())
+    run_demo(folder, seed, events, _console())
 
 
 def _hints(database: Path | None, output: Path | None, conversion_id: str) -> list[str]:
@@ -144,6 +146,12 @@ def _hints(database: Path | None, output: Path | None, conversion_id: str) -> li
     elif database is None:
         hints.append("Add --output FOLDER to get the outcomes as JSON Lines.")
     return hints
+
+
+def _console() -> Console:
+    """Where results are printed; in a pipe or file as wide as they need."""
+    console = Console()
+    return console if console.is_terminal else Console(width=_PIPED_WIDTH)
 
 
 def _check_output(output: Path | None) -> None:

@@ -7,7 +7,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 DRAWN = settings(
-    max_examples=int(os.environ.get("CROSSCREDIT_EXAMPLES", "250")),
+    max_examples=int(os.environ.get("CROSSCREDIT_EXAMPLES", "200")),
     deadline=None,
     derandomize=True,
     database=None,

@@ -24,7 +24,7 @@ from pipeline.clickhouse.errors import WarehouseError, WarehouseUnavailableError
 from pipeline.clickhouse.tables import TABLES, Column, Table
 
 INSERT_SETTINGS: Final[Mapping[str, int | str]] = {
-    # Pinned, because 26.2 changed defaults (docs: reference/reliability.md, section 3).
+    # Pinned, because ClickHouse 26.2 changed defaults.
     "async_insert": 0,  # acknowledged means stored
     "deduplicate_insert": "disable",  # rows are upserts; a remembered block must never swallow one
     "optimize_on_insert": 0,  # FINAL collapses repeats; doing it in the insert as well costs 1.9 us a row

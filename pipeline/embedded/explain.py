@@ -104,6 +104,9 @@ class _Telling:
         programs = catalogue.by_brand.get(decision.story.brand_id, ())
         program = conversion.credit.terms if conversion.credit is not None else (programs[0] if programs else None)
         self._zone = program.time_zone if program is not None else "UTC"
+        self._of_sign_up = next((each for each in decision.conversions if each.type == "sign_up"), None)
+        # An inherited order shows its sign-up's touchpoints: windows and rules are those of the sign-up.
+        self._judged = self._of_sign_up if conversion.inherited_from and self._of_sign_up is not None else conversion
 
     def lines(self) -> Iterator[str]:
         """The whole answer."""
@@ -147,7 +150,12 @@ class _Telling:
             yield f"The sign-up is event {conversion.inherited_from}; orders inherit from it until {ends}."
 
     def _why_nobody(self) -> str:
+        ended = self._order_window_ended()
+        if ended:
+            return f"orders could inherit from the sign-up only until {ended}."
         verdicts = {touchpoint.verdict for touchpoint in self._conversion.touchpoints}
+        if not verdicts and self._decision.story.touchpoints_at(self._conversion.position.at):
+            return "every click was far too old."
         if not verdicts:
             return "no click or coupon leads to this customer."
         if verdicts == {"expired"}:
@@ -156,6 +164,14 @@ class _Telling:
             return "no program credits a conversion like this one (see below)."
         return "no click or coupon met the terms (see below)."
 
+    def _order_window_ended(self) -> str:
+        """When the order window of the customer's credited sign-up ended, if this is an order that came after it."""
+        sign_up = self._of_sign_up
+        if self._conversion.order is None or sign_up is None or sign_up.credit is None:
+            return ""
+        ends_at = sign_up.position.at + sign_up.credit.terms.order_window_ms
+        return self._time(ends_at) if self._conversion.position.at >= ends_at else ""
+
     def _touchpoint(self, touchpoint: Touchpoint) -> str:
         terms = self._terms(touchpoint)
         who = self._name(terms, touchpoint.partner_id) + f" ({touchpoint.program_id})"
@@ -163,22 +179,21 @@ class _Telling:
         return f"{what} of {who}: {self._verdict(touchpoint, terms)}"
 
     def _verdict(self, touchpoint: Touchpoint, terms: Terms | None) -> str:
-        at = self._conversion.position.at
-        credit = self._conversion.credit
+        at = self._judged.position.at
+        credit = self._judged.credit
+        what = self._judged.type.replace("_", "-")
         until = self._time(touchpoint.window_ends_at) if touchpoint.window_ends_at is not None else ""
         match touchpoint.verdict:
             case "credited":
                 window = f"; it could earn until {until}" if until else ""
-                return f"CREDITED with {touchpoint.share_bps / 100:g} %, {_span(at - touchpoint.at)} before{window}"
+                before = f"{_span(at - touchpoint.at)} before the {what}"
+                if touchpoint.kind == "coupon":
+                    before = f"it was used with the {what}"
+                return f"CREDITED with {touchpoint.share_bps / 100:g} %, {before}{window}"
             case "outranked":
-                by = (
-                    _MODELS[credit.model]
-                    if credit is not None and credit.model != "inherited"
-                    else "the sign-up's rule"
-                )
-                return f"outranked: {by}"
+                return f"outranked: {_MODELS[credit.model] if credit is not None else 'by another touchpoint'}"
             case "expired":
-                return f"expired: it could earn until {until}, the conversion came {_span(at - touchpoint.at)} after it"
+                return f"expired: it could earn until {until}, the {what} came {_span(at - touchpoint.at)} after it"
             case "partner_inactive":
                 if terms is None:
                     return "the program had no terms in force yet"
@@ -207,7 +222,10 @@ class _Telling:
             yield f"  … and {len(later) - _MOST_LATER_CLICKS} later clicks"
 
     def _click(self, click: Click) -> str:
-        return f"{self._time(click.at)}  click {click.event_id} of {click.partner_id} ({click.program_id})"
+        program = self._catalogue.programs.get(click.program_id)
+        terms = program.in_force_at(click.at) if program is not None else None
+        who = self._name(terms, click.partner_id)
+        return f"{self._time(click.at)}  click {click.event_id} of {who} ({click.program_id})"
 
     def _unbound_clicks(self, at: int) -> list[Click]:
         """Earlier clicks of visitors that only a later event bound to the customer."""
@@ -233,7 +251,9 @@ class _Telling:
             self._database, _LEDGER, program=credit.program_id, customer=story.customer_id, order=order_id
         )  # fmt: skip
         if not entries:
-            yield "The ledger has no entry for it."
+            yield "The ledger has no entry for it." + (
+                "" if order_id else " What its orders earned is listed under each of them."
+            )
             return
         yield "In the ledger"
         for kind, partner_id, of_order, amount, currency, occurred_at, payable_at, version in entries:

@@ -126,8 +126,10 @@ def _funnel(warehouse: Warehouse) -> RenderableType:
 def _partners(warehouse: Warehouse, catalogue: Catalogue) -> RenderableType:
     rows: list[Any] = warehouse.query(_PARTNERS)
     table = Table(title="Partners", title_justify="left", box=None, pad_edge=False)
-    table.add_column("program")
-    table.add_column("partner")
+    if not rows:
+        return Text("Partners: nobody has earned anything yet")
+    table.add_column("program", overflow="fold")
+    table.add_column("partner", overflow="fold")
     for name in ("sign-ups", "orders", "qualified", "commission", "bonuses, awards"):
         table.add_column(name, justify="right")
     for program_id, partner_id, sign_ups, orders, qualified, commission, other in rows[:_MOST_PARTNERS]:
@@ -136,8 +138,6 @@ def _partners(warehouse: Warehouse, catalogue: Catalogue) -> RenderableType:
             program_id, partner_id, f"{sign_ups:,}", f"{orders:,}", f"{qualified:,}", money(commission, currency),
             money(other, currency),
         )  # fmt: skip
-    if not rows:
-        table.add_row("nobody has earned anything yet", "", "", "", "", "", "")
     if len(rows) > _MOST_PARTNERS:
         table.add_row(f"… and {len(rows) - _MOST_PARTNERS} more", "", "", "", "", "", "")
     return table
@@ -149,7 +149,7 @@ def _milestones(warehouse: Warehouse, catalogue: Catalogue) -> RenderableType | 
         return None
     table = Table(title="Milestones", title_justify="left", box=None, pad_edge=False)
     for name in ("program", "milestone", "who", "period", "status"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     table.add_column("progress", justify="right")
     for program_id, milestone_id, scope_key, period, status, count, threshold in rows:
         who = "everyone" if scope_key == "*" else scope_key
@@ -176,7 +176,7 @@ def _dead_letters(warehouse: Warehouse) -> RenderableType | None:
     table.add_column("reason")
     table.add_column("records", justify="right")
     table.add_column("what it means")
-    table.add_column("for instance")
+    table.add_column("for instance", overflow="fold")
     for reason, count, source, position in rows:
         table.add_row(reason, f"{count:,}", REMEDIES.get(reason, ""), f"{source}:{position}")
     return table

@@ -25,7 +25,7 @@ FOLDED = ("contributions", "timeline", "counters")
 
 
 @pytest.mark.parametrize("segment", [1, 2, 3])
-@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_SEGMENTED_WORLDS", 60, 2, first=100_000), ids=str)
+@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_SEGMENTED_WORLDS", 40, 2, first=100_000), ids=str)
 def test_small_segments_and_batches_change_nothing(seeds: range, segment: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "CUSTOMERS_AT_ONCE", segment)
     monkeypatch.setattr(engine, "EarningsStep", partial(EarningsStep, segment=segment))
@@ -36,7 +36,7 @@ def test_small_segments_and_batches_change_nothing(seeds: range, segment: int, m
         assert differences(wherever_read(got), wherever_read(expected)) == [], f"seed {seed}"
 
 
-@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_FOLDED_WORLDS", 100, 2, first=110_000), ids=str)
+@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_FOLDED_WORLDS", 60, 2, first=110_000), ids=str)
 def test_the_fold_in_pieces_leaves_the_state_of_one_fold(seeds: range) -> None:
     for seed in seeds:
         world, _ = solved(seed)

@@ -48,7 +48,7 @@ def refused(programs: Programs, world: World) -> list[Any]:
 EARLIER = [without_later_versions, *(without(remove) for remove in REMOVALS.values())]
 
 
-@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_CHANGED_WORLDS", 160, 4, first=70_000), ids=str)
+@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_CHANGED_WORLDS", 120, 4, first=70_000), ids=str)
 def test_under_new_terms_everything_is_derived_afresh(seeds: range) -> None:
     compared = 0
     for seed in seeds:
@@ -84,7 +84,7 @@ def test_back_to_the_old_terms_without_any_new_event() -> None:
         assert differences(answer(pipeline.sink), expected) == [], f"seed {seed}"
 
 
-@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_CHANGED_KILLED_WORLDS", 60, 2, first=90_000), ids=str)
+@pytest.mark.parametrize("seeds", seeds_in_parts("CROSSCREDIT_CHANGED_KILLED_WORLDS", 30, 2, first=90_000), ids=str)
 def test_killed_while_terms_change(seeds: range, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.embedded.engine.CUSTOMERS_AT_ONCE", 2)
     for seed in seeds:

@@ -31,14 +31,14 @@ def pipeline_answer(programs: list[dict[str, Any]], events: list[dict[str, Any]]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each example twice."""
     if metafunc.module.__name__.rpartition(".")[2] in EXAMPLES:
-        metafunc.fixturenames.append("asked")
         metafunc.parametrize("asked", ["reference", "pipeline"], indirect=True)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Who answers the example's questions."""
-    if request.param == "pipeline":
+    who = getattr(request, "param", "reference")
+    if who == "pipeline":
         monkeypatch.setattr(examples, "compute", pipeline_answer)
         monkeypatch.setattr(request.module, "compute", pipeline_answer, raising=False)
-    return str(request.param)
+    return str(who)

@@ -70,7 +70,7 @@ def test_a_click_takes_fourteen_bytes() -> None:
     store = MemoryStore()
     long = "https://example.org/" + "x" * 500
     (value,) = pack(ClickCodec(store), store, {"link_id": "l" * 200, "landing_url": long, "user_agent": long})
-    assert len(value) == 15
+    assert len(value) == 14
 
 
 def test_beyond_the_last_word_links_are_spelled_out() -> None:
@@ -83,7 +83,7 @@ def test_beyond_the_last_word_links_are_spelled_out() -> None:
     assert [len(value) for value in values[:3]] == [14, 14, 14 + len("link-2")]
     assert len(list(store.scan("words", b""))) == 3
     known_again, without_link = pack(codec, store, {"link_id": "link-1"}, {"link_id": None})
-    assert (len(known_again), len(without_link)) == (15, 15)
+    assert (len(known_again), len(without_link)) == (14, 14)
     assert codec.unpack(without_link).link_id == ""
 
 
