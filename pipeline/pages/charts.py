@@ -23,7 +23,7 @@ _INK, _LINE, _ZERO = "#a0a010", "#a0a011", "#a0a012"
 _THEMED: Final = {**_COLOURS, _INK: "var(--muted)", _LINE: "var(--line)", _ZERO: "var(--axis)"}
 _WIDE, _NARROW = 480, 280
 _HEIGHT = 190
-_MARGINS: Final = {"left": 46, "right": 12, "top": 8, "bottom": 26}  # fixed: measuring labels is half of the work
+_MARGINS: Final = {"left": 46, "right": 12, "top": 8, "bottom": 26}  # fixed, because measuring takes time
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def columns_over_time(
         if any(totals[each.name, start] for each in used)
     ]
     return Chart(
-        _svg(points, names, unit, _WIDE, _labelled(starts, 7)),
+        _svg(points, names, unit, _WIDE, _labelled(starts, 6)),
         _svg(points, names, unit, _NARROW, _labelled(starts, 4)),
         f"{label}, by {step}",
         [(f"c{1 + names.index(each.name)}", each.name) for each in used],
@@ -104,7 +104,7 @@ def _compiled(names: tuple[str, ...], unit: str, width: int) -> str:
     )  # fmt: skip
     chart = (
         alt.Chart(alt.NamedData("points"))
-        .mark_bar(cornerRadius=1.5)
+        .mark_bar(aria=False)
         .encode(
             x=alt.X("at:O", axis=x_axis, scale=alt.Scale(paddingInner=0.25, paddingOuter=0.1)),
             y=alt.Y("value:Q", axis=y_axis, stack="zero"),
@@ -113,7 +113,7 @@ def _compiled(names: tuple[str, ...], unit: str, width: int) -> str:
         )
         .properties(width=width, height=_HEIGHT, background="transparent", autosize="none", padding=_MARGINS)
         .configure_view(strokeOpacity=0)
-        .configure_axis(labelColor=_INK, labelFontSize=12, labelFont="sans-serif")
+        .configure_axis(labelColor=_INK, labelFontSize=12, labelFont="system-ui, sans-serif")
     )
     return json.dumps(vl_convert.vegalite_to_vega(chart.to_dict(validate=False)))
 
@@ -122,7 +122,7 @@ def _responsive(svg: str) -> str:
     """Without a size of its own (the style sheet gives it one), and silent: the figure around it speaks."""
     head, _, rest = svg.partition(">")
     view_box = head[head.index("viewBox") :]
-    return f'<svg xmlns="http://www.w3.org/2000/svg" aria-hidden="true" focusable="false" {view_box}>{rest}'
+    return f'<svg aria-hidden="true" focusable="false" {view_box}>{rest}'
 
 
 def _labelled(starts: Sequence[date], most: int) -> list[str]:

@@ -200,7 +200,7 @@ RECENT_CREDITS: Final = Panel(
 SELECT
     converted_at, conversion_type, conversion_id, substring(customer, 1, 4) AS customer, share_bps, order_minor,
     refunded_minor, earned_minor, reason
-FROM {latest_credits(20)}
+FROM {latest_credits(15)}
 ORDER BY converted_at DESC, conversion_id, customer
 """,
 )

@@ -65,24 +65,22 @@ def _goal_items(scene: Scene) -> Iterator[Progress]:
 
 
 def _recent_credits(scene: Scene) -> Section:
+    found = scene.rows(panels.RECENT_CREDITS)
+    is_shared = any(row["share_bps"] < 10_000 for row in found)
     rows = [
         [
             Cell(words.day(row["converted_at"], scene.zone)),
             Cell(f"{_what(row['conversion_type'])} of customer …{row['customer']}"),
-            Cell(_share(row["share_bps"])),
+            *([Cell(words.rate(row["share_bps"]))] if is_shared else []),
             Cell(scene.money(row["earned_minor"]) if row["conversion_type"] == "order" else ""),
             Cell(_why(scene, row)),
             Cell(row["conversion_id"]),
         ]
-        for row in scene.rows(panels.RECENT_CREDITS)
+        for row in found
     ]
-    table = Table(
-        panels.RECENT_CREDITS.title, ["Date", "What", "Your share", "Commission", "Why", "Reference"], rows,
-        frozenset({2, 3}), "No credit yet.",
-    )  # fmt: skip
-    return Section(
-        "recent", panels.RECENT_CREDITS.title, "The twenty latest sign-ups and orders.", [table], is_wide=True
-    )
+    columns = ["Date", "What", *(["Your share"] if is_shared else []), "Commission", "Why", "Reference"]
+    table = Table(panels.RECENT_CREDITS.title, columns, rows, frozenset({2, 3} if is_shared else {2}), "No credit yet.")
+    return Section("recent", panels.RECENT_CREDITS.title, "The latest sign-ups and orders.", [table], is_wide=True)
 
 
 def _why(scene: Scene, row: Row) -> str:
@@ -114,7 +112,3 @@ def _missed(scene: Scene) -> Section:
 
 def _what(conversion_type: str) -> str:
     return "Order" if conversion_type == "order" else "Sign-up"
-
-
-def _share(share_bps: int) -> str:
-    return "all" if share_bps == 10_000 else words.rate(share_bps)

@@ -91,7 +91,7 @@ class IdentityStep:
         neighbours = zip(keys, [b"", *keys[:-1]], [*keys[1:], b""], known, strict=True)
         again = [
             row for row, (key, before, after, old) in enumerate(neighbours)
-            if old is not None or key == before or key == after
+            if old is not None or key in (before, after)
         ]  # fmt: skip
         for row in again:
             new.pop(keys[row], None)
