@@ -115,10 +115,14 @@ def attribute(
     order = event if isinstance(event, Order) else None
     kind: ConversionType = "sign_up" if order is None else "order"
     position = Position(at, event.event_id, SIGN_UP_RANK if order is None else ORDER_RANK, story.customer_id)
+    if not story.clicks and not event.coupon_code and (of_sign_up is None or of_sign_up.credit is None):
+        return Conversion(kind, position, order, None, ())
     in_force, contending = brand.in_force, brand.contending[kind]
 
     horizon = at - brand.longest_click_window_ms - EXPLAINED_BEFORE_WINDOW_MS
-    clicks = [click for click in story.touchpoints_at(at) if click.at >= horizon]
+    clicks = story.touchpoints_at(at)
+    if clicks and clicks[0].at < horizon:
+        clicks = [click for click in clicks if click.at >= horizon]
     verdicts = [_judge_click(click, at, story, in_force.get(click.program_id)) for click in clicks]
     coupons = _coupons(event.coupon_code, at, story, brand) if event.coupon_code else []
 

@@ -159,6 +159,7 @@ def _elements(
         events.append((first.position, None))
     events.sort(key=lambda event: event[0])
 
+    partner_id, version = credit.primary_partner_id, credit.terms.version
     elements = []
     net: dict[str, int] = {}  # of each credited order so far
     for position, change in events:
@@ -172,19 +173,21 @@ def _elements(
             net[change.order.order_id] = change.net_after
             if begins is not None and position >= begins.position:
                 earnings.append(Earning(orders[change.order.order_id], change.net_before, change.net_after))
-        elements.append(
-            Element(
-                at=position.at, event_id=position.event_id, rank=position.rank, customer_id=customer_id,
-                partner_id=credit.primary_partner_id, terms_version=credit.terms.version,
-                transition=sign, qualified_by=undone,
-                counts_sign_up=change is None,
-                order=orders[change.order.order_id] if change is not None else None,
-                is_own_event=change is not None and position.rank != REFUND_RANK,
-                net_before=change.net_before if change is not None else 0,
-                net_after=change.net_after if change is not None else 0,
-                earnings=tuple(earning for earning in earnings if earning.order.earns_since is not None),
+        earning = tuple(each for each in earnings if each.order.earns_since is not None)
+        at, event_id, rank, _ = position
+        if change is None:
+            elements.append(
+                Element(
+                    at, event_id, rank, customer_id, partner_id, version, sign, undone, True, None, False, 0, 0, earning
+                )
             )
-        )  # fmt: skip
+        else:
+            elements.append(
+                Element(
+                    at, event_id, rank, customer_id, partner_id, version, sign, undone, False,
+                    orders[change.order.order_id], rank != REFUND_RANK, change.net_before, change.net_after, earning,
+                )
+            )  # fmt: skip
     return tuple(elements)
 
 

@@ -28,6 +28,7 @@ CUSTOMERS_AT_ONCE = 10_000
 """How many customers are decided between two writes: some 20 MB of rows."""
 
 _TERMS_KEY = b"terms"
+_CLICKS_KEY = b"clicks"
 
 
 class Sink(Protocol):
@@ -62,6 +63,7 @@ class Counts:
     applied).
     """
 
+    clicks_known: int = 0  # in the whole database: counted here, for counting millions of rows takes seconds
     records: int = 0
     applied: Counter[str] = field(default_factory=Counter)  # by event type: new, or replacing another copy
     repeats: Counter[str] = field(default_factory=Counter)  # by event type
@@ -87,7 +89,7 @@ class Engine:
         self._identity = IdentityStep(store, sink)
         self._credit = CreditStep(store, catalogue, epoch)
         self._earnings = EarningsStep(store, catalogue)
-        self.counts = Counts()
+        self.counts = Counts(clicks_known=int(store.get("meta", _CLICKS_KEY) or 0))
         if known is None or changed:
             self._adopt(_KnownTerms(fingerprint, epoch, sorted(catalogue.programs)), changed)
 
@@ -119,6 +121,8 @@ class Engine:
                 self._sink.insert("clicks", _click_columns(new.added, new.editions))
             self._credit.add_clicks(new.forwarded, batch)
             self._count("click", len(clicks), new.repeats)
+            self.counts.clicks_known += new.fresh
+            batch.put("meta", _CLICKS_KEY, str(self.counts.clicks_known).encode())
         for event_type in ("sign_up", "order", "refund"):
             events = admitted.events.get(event_type)
             if events is not None:

@@ -34,8 +34,7 @@ GROUP BY program_id, partner_id ORDER BY sum(commission) + sum(other) DESC, prog
 """
 
 _FUNNEL = """
-SELECT (SELECT count() FROM current_clicks),
-       (SELECT count() FROM current_sign_ups),
+SELECT (SELECT count() FROM current_sign_ups),
        (SELECT uniqExact(brand_id, customer_id, conversion_id) FROM current_attributions
         WHERE conversion_type = 'sign_up' AND partner_id != ''),
        (SELECT count() FROM current_orders),
@@ -80,7 +79,7 @@ def print_summary(
     console: Console, warehouse: Warehouse, catalogue: Catalogue, counts: Counts, hints: list[str]
 ) -> None:
     """Print it. ``hints`` are commands to try next."""
-    parts: list[RenderableType] = [_read(counts), _funnel(warehouse), _partners(warehouse, catalogue)]
+    parts: list[RenderableType] = [_read(counts), _funnel(warehouse, counts), _partners(warehouse, catalogue)]
     parts += [part for part in (_milestones(warehouse, catalogue), _dead_letters(warehouse)) if part is not None]
     if hints:
         parts.append(Text("Next", style="bold"))
@@ -108,14 +107,14 @@ def _read(counts: Counts) -> RenderableType:
     )
 
 
-def _funnel(warehouse: Warehouse) -> RenderableType:
-    ((clicks, sign_ups, credited_sign_ups, orders, credited_orders, referrals, qualified, refunds, waiting),) = (
-        warehouse.query(_FUNNEL)
+def _funnel(warehouse: Warehouse, counts: Counts) -> RenderableType:
+    ((sign_ups, credited_sign_ups, orders, credited_orders, referrals, qualified, refunds, waiting),) = warehouse.query(
+        _FUNNEL
     )
     table = Table(title="Funnel (everything this database knows)", title_justify="left", box=None, pad_edge=False)
     for name in ("", "all", "credited"):
         table.add_column(name, justify="left" if not name else "right")
-    table.add_row("clicks", f"{clicks:,}", "")
+    table.add_row("clicks", f"{counts.clicks_known:,}", "")
     table.add_row("sign-ups", f"{sign_ups:,}", f"{credited_sign_ups:,}")
     table.add_row("orders", f"{orders:,}", f"{credited_orders:,}")
     table.add_row("referrals", f"{referrals:,}", f"{qualified:,} qualified")

@@ -52,6 +52,7 @@ class NewClicks:
 
     added: pa.Table  # those that are new or replace an earlier copy, sorted by key
     editions: Sequence[int]  # of their facts
+    fresh: int  # how many of them state had no copy of
     repeats: int
     forwarded: list[ForwardedClick]
 
@@ -74,13 +75,15 @@ class IdentityStep:
         new = dict(zip(keys, values, strict=True))
         if len(new) == len(keys) and not any(known):
             editions: Sequence[int] = (1,) * len(keys)
-            added = clicks
+            added, fresh = clicks, len(keys)
         else:
             new, rows = self._resolve(clicks, keys, values, known)
+            fresh = sum(known[row] is None for row in rows)
             editions = [int.from_bytes(value[:2], "big") for value in new.values()]
             added = clicks.take(pa.array(rows, pa.int64()))
         batch.table("clicks").update(new)
-        return NewClicks(added, editions, len(keys) - len(added), list(self._forward(new)) if self._bound else [])
+        forwarded = list(self._forward(new)) if self._bound else []
+        return NewClicks(added, editions, fresh, len(keys) - len(added), forwarded)
 
     def _resolve(
         self, clicks: pa.Table, keys: Sequence[bytes], values: Sequence[bytes], known: Sequence[bytes | None]

@@ -200,7 +200,11 @@ def test_missed_says_every_reason_once_and_nothing_else(data: PanelData, world: 
 
 
 def test_credits_say_why(data: PanelData) -> None:
-    reasons = [row["reason"] for row in data.rows(panels.RECENT_CREDITS, PROGRAM, "roaster", VALUES)]
+    reasons = [
+        row["reason"]
+        for partner in ("roaster", "florist")
+        for row in data.rows(panels.RECENT_CREDITS, PROGRAM, partner, VALUES)
+    ]
     assert "You sent the last visit, 3 days before the sign-up; a visit counts for 30 days" in reasons
     assert "You sent the last visit of 2 that counted, 3 days before the sign-up; a visit counts for 30 days" in reasons
     assert any(
@@ -211,13 +215,37 @@ def test_credits_say_why(data: PanelData) -> None:
     assert shared == ["Shared: each of 2 visits that counted weighs the same"]
 
 
-def test_milestones_of_a_partner_are_its_own_its_groups_and_everyone_s(data: PanelData) -> None:
-    def scopes(partner: str) -> set[str]:
-        return {row["scope_key"] for row in data.rows(panels.MILESTONES, PROGRAM, partner, VALUES)}
+def test_credits_tell_what_each_order_came_to(data: PanelData, world: World) -> None:
+    entries: Counter[str] = Counter()
+    for entry in world.of("ledger_entries", PROGRAM, "bakery"):
+        entries[entry["order_id"]] += entry["amount_minor"] if entry["kind"] in ("accrual", "clawback") else 0
+    orders = {row["event_id"]: row for row in world.tables["orders"]}
+    refunds = {row["order_id"]: row["amount_minor"] for row in world.tables["refunds"]}
+    for row in data.rows(panels.RECENT_CREDITS, PROGRAM, "bakery", VALUES):
+        order = orders.get(row["conversion_id"], {"order_id": None, "amount_minor": 0})
+        assert row["order_minor"] == order["amount_minor"]
+        assert row["refunded_minor"] == refunds.get(order["order_id"], 0)
+        assert row["earned_minor"] == (entries[order["order_id"]] if order["order_id"] else 0)
 
-    assert scopes("bakery") == {"bakery", "bakery+roaster", "*"}
-    assert scopes("florist") == {"*"}
-    assert scopes("") == {"bakery", "roaster", "bakery+roaster", "*"}
+
+def test_views_for_partners_always_name_the_partner(warehouse: Warehouse) -> None:
+    for view in VIEWS:
+        if view.startswith("partner_"):
+            assert warehouse.query(f"SELECT count() FROM {view} WHERE program_id = '' OR partner_id = ''") == [(0,)]
+            assert warehouse.query(f"SELECT count() > 0 FROM {view}") == [(1,)]
+    brands = warehouse.query("SELECT program_id, brand_id FROM program_brands ORDER BY program_id")
+    assert brands == [("Bakery: Café/Kreis", "bakery"), (PROGRAM, "acme")]
+
+
+def test_milestones_of_a_partner_are_its_own_its_groups_and_everyone_s(data: PanelData) -> None:
+    def scopes(partner: str) -> dict[str, int]:
+        rows = data.rows(panels.MILESTONES, PROGRAM, partner, VALUES)
+        return {row["scope_key"]: row["count"] for row in rows}
+
+    assert scopes("bakery") == {"bakery": 6, "bakery+roaster": 38, "*": 123_456}
+    assert scopes("florist") == {"*": 123_456}
+    assert scopes("") == {"bakery": 6, "roaster": 2, "bakery+roaster": 38, "*": 123_456}
+    assert len(data.rows(panels.MILESTONES, PROGRAM, "", VALUES)) == 4
 
 
 def test_partners_side_by_side_add_up(data: PanelData, world: World) -> None:

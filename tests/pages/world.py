@@ -114,16 +114,26 @@ class World:
                 insert(warehouse, name, rows, version=2)
             if rows and name not in ("dead_letters", "late_events"):
                 gone = rows[0] | {TABLES[name].key[-1]: "gone"}
+                if name == "attributions":
+                    gone["program_id"] = "gone"
                 insert(warehouse, name, [gone], version=1)
                 insert(warehouse, name, [gone], version=2, is_deleted=1)
+
+
+KEPT = ("raw", "program_id", "kind", "order_id", "customer_id")
+OLD_EXPLANATION = json.dumps({"touchpoints": [touch("bakery", "acme-friends", START, "expired", ends=START + 1)]})
 
 
 def _stale(table: str, row: Row) -> Row:
     """An older version of the row: the same identity, other content."""
     stale: Row = {}
     for column in TABLES[table].fields:
-        if column.name in TABLES[table].key or column.name == "raw":
+        if column.name in TABLES[table].key or column.name in KEPT:
             stale[column.name] = row[column.name]
+        elif column.name == "explanation":
+            stale[column.name] = OLD_EXPLANATION
+        elif column.name == "partner_id":
+            stale[column.name] = "bakery"  # what now is somebody else's was the bakery's
         elif column.is_time:
             stale[column.name] = None if column.is_optional else START
         else:
@@ -222,7 +232,7 @@ def _customer(world: World, rng: Random, number: int) -> None:
             None if is_coupon else at + 27 * DAY,
         )
     ]
-    if number % 3 == 0:
+    if number % 4 == 1 or number % 6 == 0:
         other = "roaster" if partner != "roaster" else "bakery"
         touches.append(touch(other, program, at - 5 * DAY, "outranked", ends=at + 25 * DAY))
     explanation = json.dumps({"outcome": "credited", "touchpoints": touches})
@@ -261,18 +271,18 @@ def _customer(world: World, rng: Random, number: int) -> None:
             _entry(world, "bonus", partner, customer, "", 500 if version == 1 else 600, ordered, version)
             _entry(world, "customer_reward", partner, customer, "", 1000, ordered, version)
         if number % 8 == 2 and each == 0:
-            back = ordered + 2 * DAY
+            back, refunded = ordered + 2 * DAY, amount if number % 3 == 1 else amount // 3
             world.add(
                 "refunds",
                 event_id=f"ref{order}",
                 occurred_at=back,
-                amount_minor=amount,
+                amount_minor=refunded,
                 currency="USD",
                 reason="refund",
                 matched=True,
                 **names,
             )
-            _entry(world, "clawback", partner, customer, order, -(amount // 10), back, version)
+            _entry(world, "clawback", partner, customer, order, -(refunded // 10), back, version)
             if number % 3 == 1:
                 status, reversed_at = "reversed", back
                 _entry(world, "bonus_clawback", partner, customer, "", -500 if version == 1 else -600, back, version)
@@ -331,6 +341,8 @@ def _missed(world: World) -> None:
         at = START + (10 + number) * DAY
         ends = at - 5 * DAY if verdict == "expired" else at + DAY
         touches = [touch("bakery", "acme-friends", at - 35 * DAY, verdict, ends=ends)]
+        if verdict == "expired":  # the latest visit tells, not this
+            touches.append(touch("bakery", "acme-friends", at - 40 * DAY, "partner_inactive", ends=ends))
         world.add(
             "attributions",
             brand_id="acme",
