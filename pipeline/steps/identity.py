@@ -15,7 +15,7 @@ from pipeline.domain.events import canonical_json
 from pipeline.state.keys import part
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.clicks import ClickCodec, KeptClick, standing_row, with_edition
-from pipeline.steps.facts import sorted_by_key
+from pipeline.steps.facts import sorted_keys
 
 # Of a packed click: its time, and with the fingerprint what differs where contents differ.
 _AT, _AT_AND_PRINT = slice(5, 11), slice(5, 14)
@@ -50,7 +50,7 @@ class ForwardedClick(NamedTuple):
 class NewClicks:
     """What a batch of clicks came to."""
 
-    added: pa.Table  # those that are new or replace an earlier copy, sorted by key
+    added: pa.Table  # those that are new or replace an earlier copy, ascending by key
     editions: Sequence[int]  # of their facts
     fresh: int  # how many of them state had no copy of
     repeats: int
@@ -69,46 +69,54 @@ class IdentityStep:
 
     def add_clicks(self, clicks: pa.Table, batch: WriteBatch) -> NewClicks:
         """Take admitted clicks; the batch's earlier writes must not concern clicks."""
-        clicks, keys = sorted_by_key(clicks, "brand_id", "visitor_id", "event_id")
-        values = self._codec.pack(clicks, batch)
+        keys, order = sorted_keys(clicks, "brand_id", "visitor_id", "event_id")
+        rows: list[int] = order.tolist()
+        packed = self._codec.pack(clicks, batch)
+        values = [packed[row] for row in rows]
         known = self._store.get_many("clicks", keys)
         new = dict(zip(keys, values, strict=True))
-        if len(new) == len(keys) and not any(known):
-            editions: Sequence[int] = (1,) * len(keys)
-            added, fresh = clicks, len(keys)
-        else:
-            new, rows = self._resolve(clicks, keys, values, known)
-            fresh = sum(known[row] is None for row in rows)
-            editions = [int.from_bytes(value[:2], "big") for value in new.values()]
-            added = clicks.take(pa.array(rows, pa.int64()))
+        editions: Sequence[int] = (1,) * len(keys)
+        fresh = len(keys)
+        if len(new) < len(keys) or any(known):
+            places = self._resolve(clicks, rows, keys, values, known, new)
+            editions = [int.from_bytes(new[keys[place]][:2], "big") for place in places]
+            fresh = sum(known[place] is None for place in places)
+            order = order[places]
         batch.table("clicks").update(new)
         forwarded = list(self._forward(new)) if self._bound else []
+        added = clicks.take(order)
         return NewClicks(added, editions, fresh, len(keys) - len(added), forwarded)
 
     def _resolve(
-        self, clicks: pa.Table, keys: Sequence[bytes], values: Sequence[bytes], known: Sequence[bytes | None]
-    ) -> tuple[dict[bytes, bytes], list[int]]:
-        """Of a batch with repeats, the clicks that are new or replace another copy: values by key, and their rows."""
-        new = dict(zip(keys, values, strict=True))
-        row_of = dict(zip(keys, range(len(keys)), strict=True))
+        self, clicks: pa.Table, rows: Sequence[int], keys: Sequence[bytes], values: Sequence[bytes],
+        known: Sequence[bytes | None], new: dict[bytes, bytes],
+    ) -> list[int]:  # fmt: skip
+        """Reduce ``new`` to the clicks that are new or replace another copy; returns their places, ascending.
+
+        A place is an index into ``keys``, which ascend, so that repeats within the batch are neighbours.
+        """
         neighbours = zip(keys, [b"", *keys[:-1]], [*keys[1:], b""], known, strict=True)
         again = [
-            row for row, (key, before, after, old) in enumerate(neighbours)
+            place for place, (key, before, after, old) in enumerate(neighbours)
             if old is not None or key in (before, after)
         ]  # fmt: skip
-        for row in again:
-            new.pop(keys[row], None)
-            row_of.pop(keys[row], None)
-        for row in again:
-            key, value = keys[row], values[row]
-            standing = new.get(key, known[row])
+        for place in again:
+            new.pop(keys[place], None)
+        place_of: dict[bytes, int] = {}
+        for place in again:
+            key, value = keys[place], values[place]
+            standing = new.get(key, known[place])
+            standing_in = place_of.get(key)
             if standing is None:
                 new[key] = value
-                row_of[key] = row
-            elif self._replaces(clicks, row, value, standing, row_of.get(key)):
+                place_of[key] = place
+            elif self._replaces(
+                clicks, rows[place], value, standing, None if standing_in is None else rows[standing_in]
+            ):
                 new[key] = with_edition(value, int.from_bytes(standing[:2], "big") + 1)
-                row_of[key] = row
-        return new, list(row_of.values())
+                place_of[key] = place
+        left_out = set(again).difference(place_of.values())
+        return [place for place in range(len(keys)) if place not in left_out]
 
     def _replaces(self, clicks: pa.Table, row: int, value: bytes, standing: bytes, standing_in: int | None) -> bool:
         """Whether a row is to count instead of the copy of its event that counts so far.

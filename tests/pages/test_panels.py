@@ -228,11 +228,13 @@ def test_credits_tell_what_each_order_came_to(data: PanelData, world: World) -> 
         assert row["earned_minor"] == (entries[order["order_id"]] if order["order_id"] else 0)
 
 
-def test_views_for_partners_always_name_the_partner(warehouse: Warehouse) -> None:
+def test_views_for_partners_always_name_the_partner(warehouse: Warehouse, world: World) -> None:
     for view in VIEWS:
         if view.startswith("partner_"):
             assert warehouse.query(f"SELECT count() FROM {view} WHERE program_id = '' OR partner_id = ''") == [(0,)]
             assert warehouse.query(f"SELECT count() > 0 FROM {view}") == [(1,)]
+    credited = sum(row["partner_id"] != "" for row in world.tables["attributions"])
+    assert warehouse.query("SELECT count() FROM partner_credits") == [(credited,)]
     brands = warehouse.query("SELECT program_id, brand_id FROM program_brands ORDER BY program_id")
     assert brands == [("Bakery: Café/Kreis", "bakery"), (PROGRAM, "acme")]
 

@@ -79,8 +79,9 @@ FROM
     SELECT
         brand_id, conversion_type, customer_id, conversion_id, program_id AS winner, model AS credit_model,
         converted_at AS converted,
-        arrayJoin(JSONExtract(explanation, 'touchpoints', 'Array(Tuple(kind String, code String, at Int64, partner_id String,
-            program_id String, verdict String, window_ends_at Nullable(Int64)))')) AS touchpoint
+        arrayJoin(JSONExtract(explanation, 'touchpoints',
+            'Array(Tuple(kind String, code String, at Int64, partner_id String, program_id String, verdict String,
+            window_ends_at Nullable(Int64)))')) AS touchpoint
     FROM (SELECT * FROM attributions FINAL WHERE model != 'inherited')
     ORDER BY brand_id, conversion_type, customer_id, conversion_id
 )
