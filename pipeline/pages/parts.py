@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,28 @@ class Section:
     items: Sequence[Stat | Bar | Progress | Table | Chart] = ()
     is_wide: bool = False
     aside: str = ""  # a closing sentence
+
+
+def without_gaps(sections: Sequence[Section]) -> list[Section]:
+    """The sections, laid out in rows of two or one wide: whoever would stand alone in a row of two is made wide."""
+    placed: list[Section] = []
+    for section in sections:
+        if section.is_wide and _is_row_open(placed):
+            placed[-1] = replace(placed[-1], is_wide=True)
+        placed.append(section)
+    if _is_row_open(placed):
+        placed[-1] = replace(placed[-1], is_wide=True)
+    return placed
+
+
+def _is_row_open(placed: Sequence[Section]) -> bool:
+    """Whether the last row holds one narrow section."""
+    narrow = 0
+    for section in reversed(placed):
+        if section.is_wide:
+            break
+        narrow += 1
+    return narrow % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,10 @@ def _write(page: Page, directory: Path) -> Path:
     path = directory / page.file_name
     draft = path.with_name(f".{page.file_name}.{os.getpid()}.part")
     try:
-        draft.write_text(_environment().get_template("page.html.j2").render(page=page), encoding="utf-8")
+        draft.write_text(
+            _environment().get_template("page.html.j2").render(page=page, sections=parts.without_gaps(page.sections)),
+            encoding="utf-8",
+        )
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import pytest
 from pipeline.domain.terms import Boost, Partner, Tier
 from pipeline.pages import words
 from pipeline.pages.charts import Series, columns_over_time
+from pipeline.pages.parts import Section, without_gaps
 from pipeline.pages.terms_words import terms_in_words
 from tests.pages.world import DAY, NOW, START, terms
 
@@ -110,3 +111,13 @@ def test_charts_fit_their_span(days: int, step: str, columns: int) -> None:
 
 def test_no_days_no_chart() -> None:
     assert columns_over_time([], [Series("a", [])], "What", "", str) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "laid_out"), [("nn", "nn"), ("nwn", "www"), ("wnnnw", "wnnWw"), ("n", "W"), ("", ""), ("nnn", "nnW")]
+)
+def test_no_section_stands_alone_in_a_row_of_two(given: str, laid_out: str) -> None:
+    sections = [Section(f"s{index}", "", is_wide=kind == "w") for index, kind in enumerate(given)]
+    found = without_gaps(sections)
+    assert [each.id for each in found] == [each.id for each in sections]
+    assert "".join("w" if each.is_wide else "n" for each in found) == laid_out.lower()
