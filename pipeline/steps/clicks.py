@@ -12,6 +12,7 @@ topic.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -64,12 +65,13 @@ class ClickCodec:
         count = len(clicks)
         packed = np.zeros(count, dtype=_FIELDS)
         packed["edition"] = 1
-        numbers, spelled = self._number(clicks, batch)
+        columns = {name: _encoded(clicks.column(name)) for name in _OWN_FIELDS}
+        numbers, spelled = self._number(columns, count, batch)
         packed["word_high"] = numbers >> 16
         packed["word"] = numbers & 0xFFFF
         at = clicks.column("occurred_at").to_numpy().astype(">u8")
         packed["at"] = at.view(np.uint8).reshape(count, 8)[:, 2:]
-        packed["print"] = _fingerprints(clicks)
+        packed["print"] = _fingerprints(columns, count)
         data = packed.tobytes()
         values = [data[start : start + _SIZE] for start in range(0, count * _SIZE, _SIZE)]
         for row, link in spelled.items():
@@ -84,12 +86,14 @@ class ClickCodec:
             value[_SIZE:].decode() if link_id is None else link_id, int.from_bytes(value[11:_SIZE], "big"),
         )  # fmt: skip
 
-    def _number(self, clicks: pa.Table, batch: WriteBatch) -> tuple[npt.NDArray[np.int64], dict[int, str]]:
+    def _number(
+        self, columns: Mapping[str, Any], count: int, batch: WriteBatch
+    ) -> tuple[npt.NDArray[np.int64], dict[int, str]]:
         """The number of each row's word, and the links that are to be spelled out, by row."""
-        codes = np.zeros(len(clicks), dtype=np.int64)
+        codes = np.zeros(count, dtype=np.int64)
         dictionaries: list[list[str | None]] = []
         for name in ("program_id", "partner_id", "link_id"):
-            encoded = _encoded(clicks.column(name))
+            encoded = columns[name]
             dictionaries.append([*encoded.dictionary.to_pylist(), None])
             size = len(encoded.dictionary)
             codes = codes * (size + 1) + pc.fill_null(encoded.indices, size).to_numpy(zero_copy_only=False)
@@ -124,25 +128,20 @@ def with_edition(value: bytes, edition: int) -> bytes:
     return min(edition, 0xFFFF).to_bytes(2, "big") + value[2:]
 
 
-def _fingerprints(clicks: pa.Table) -> npt.NDArray[np.uint8]:
+def _fingerprints(columns: Mapping[str, Any], count: int) -> npt.NDArray[np.uint8]:
     """Three bytes of a hash of each row's own fields; each distinct text is hashed once.
 
     They tell copies of one event, of one time, apart: two that differ pass for a repeat once in 16 million such pairs.
     """
-    mixed = np.zeros(len(clicks), dtype=np.uint64)
-    for name in _OWN_FIELDS:
-        column = clicks.column(name)
-        if column.null_count == len(column):
-            mixed = mixed * _PRIME + np.uint64(1)
-            continue
-        encoded = _encoded(column)
+    mixed = np.zeros(count, dtype=np.uint64)
+    for encoded in columns.values():
         hashes = [xxhash.xxh3_64_intdigest(text) for text in encoded.dictionary.cast(pa.binary()).to_pylist()]
         table = np.array([*hashes, 1], dtype=np.uint64)
         codes = pc.fill_null(encoded.indices, len(hashes)).to_numpy(zero_copy_only=False)
         mixed = mixed * _PRIME + table[codes]
     mixed ^= mixed >> np.uint64(32)
     mixed *= _PRIME
-    return mixed.astype(">u8").view(np.uint8).reshape(len(clicks), 8)[:, :3]
+    return mixed.astype(">u8").view(np.uint8).reshape(count, 8)[:, :3]
 
 
 def _encoded(column: Any) -> Any:
