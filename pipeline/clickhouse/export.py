@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +32,7 @@ def select_standing(table: Table) -> str:
 
 
 def _export(warehouse: Warehouse, table: Table, path: Path) -> int:
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    draft = path.with_name(f".{path.name}.part")  # one name, so that the next export replaces what a kill left
     try:
         rows = warehouse.write_json(select_standing(table), draft)
         draft.replace(path)

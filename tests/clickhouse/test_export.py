@@ -77,3 +77,9 @@ def test_a_second_export_replaces_the_first_and_equals_it(warehouse: Warehouse, 
     warehouse.settle(["clicks"])
     assert export_jsonl(warehouse, tmp_path)["clicks"] == 1000
     assert (tmp_path / "clicks.jsonl").read_bytes() == first
+
+
+def test_what_a_kill_left_is_replaced(warehouse: Warehouse, tmp_path: Path) -> None:
+    (tmp_path / ".clicks.jsonl.part").write_bytes(b'{"cut off')
+    export_jsonl(warehouse, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{table}.jsonl" for table in TABLES)
