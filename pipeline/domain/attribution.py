@@ -7,7 +7,6 @@ are pure.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -60,8 +59,7 @@ class PartnerShare(NamedTuple):
     click_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Credit:
+class Credit(msgspec.Struct, frozen=True):
     """Credit of one conversion within the program that won it."""
 
     program_id: str
@@ -73,8 +71,7 @@ class Credit:
     last_click_at: int | None  # of the last credited click; None where only a coupon was credited
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(msgspec.Struct, frozen=True):
     """One conversion, its credit (None: nobody's) and the touchpoints considered, latest first."""
 
     type: ConversionType

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.domain.attribution import ORDER_RANK, REFUND_RANK, Conversion, Credit
@@ -22,8 +21,7 @@ class _Change(NamedTuple):
     net_after: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Transition:
+class _Transition(NamedTuple):
     position: Position
     sign: int
     order_id: str  # of the order whose event made it; "" for a sign-up

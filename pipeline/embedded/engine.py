@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.domain.terms import Catalogue
@@ -117,7 +119,7 @@ class Engine:
         clicks = admitted.events.get("click")
         if clicks is not None:
             new = self._identity.add_clicks(clicks, batch)
-            if new.editions:
+            if len(new.added):
                 self._sink.insert("clicks", _click_columns(new.added, new.editions))
             self._credit.add_clicks(new.forwarded, batch)
             self._count("click", len(clicks), new.repeats)
@@ -180,7 +182,7 @@ def _columns(table: str) -> tuple[str, ...]:
     return (*COLUMNS[table], "version", "is_deleted")
 
 
-def _click_columns(clicks: pa.Table, editions: Sequence[int]) -> pa.Table:
+def _click_columns(clicks: pa.Table, editions: npt.NDArray[np.uint64]) -> pa.Table:
     """New clicks as columns for the sink, without those that hold no value."""
     empty = [name for name in clicks.column_names if clicks.column(name).null_count == len(clicks)]
     columns = clicks.drop_columns([*empty, "position"])

@@ -60,8 +60,8 @@ class ClickCodec:
         self._words: list[Word] = [_decode_word(value) for _, value in store.scan("words", b"")]
         self._numbers = {word: number for number, word in enumerate(self._words)}
 
-    def pack(self, clicks: pa.Table, batch: WriteBatch) -> list[bytes]:
-        """The value of each row as edition 1; new words go into ``batch``."""
+    def pack(self, clicks: pa.Table, order: npt.NDArray[np.uint64], batch: WriteBatch) -> list[bytes]:
+        """The value of each row, rows in the given order, as edition 1; new words go into ``batch``."""
         count = len(clicks)
         packed = np.zeros(count, dtype=_FIELDS)
         packed["edition"] = 1
@@ -72,10 +72,11 @@ class ClickCodec:
         at = clicks.column("occurred_at").to_numpy().astype(">u8")
         packed["at"] = at.view(np.uint8).reshape(count, 8)[:, 2:]
         packed["print"] = _fingerprints(columns, count)
-        data = packed.tobytes()
+        data = packed[order].tobytes()
         values = [data[start : start + _SIZE] for start in range(0, count * _SIZE, _SIZE)]
-        for row, link in spelled.items():
-            values[row] += link.encode()
+        if spelled:
+            for place, row in enumerate(order.tolist()):
+                values[place] += spelled.get(row, "").encode()
         return values
 
     def unpack(self, value: bytes) -> KeptClick:

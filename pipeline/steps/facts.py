@@ -53,8 +53,8 @@ def _holds_low_bytes(chunk: Any) -> bool:
     return data is not None and bool((np.frombuffer(data, dtype=np.uint8) <= 1).any())
 
 
-def sorted_keys(table: pa.Table, *names: str) -> tuple[list[bytes], npt.NDArray[np.uint64]]:
-    """The keys that these ids make, ascending, and the row of each.
+def sorted_keys(table: pa.Table, *names: str) -> tuple[Any, npt.NDArray[np.uint64]]:
+    """The keys that these ids make as an Arrow array, ascending, and the row of each.
 
     State and tables both keep rows in this order; what arrives sorted costs them half as much.
     """
@@ -64,8 +64,7 @@ def sorted_keys(table: pa.Table, *names: str) -> tuple[list[bytes], npt.NDArray[
     else:
         texts = pc.binary_join_element_wise(*(column.cast(pa.binary()) for column in columns), b"\x00")
     order = pc.sort_indices(texts)
-    keys: list[bytes] = texts.take(order).to_pylist()
-    return keys, order.to_numpy()
+    return texts.take(order), order.to_numpy()
 
 
 def _chunks(column: Any) -> list[Any]:

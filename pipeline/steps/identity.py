@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from pipeline.domain.events import canonical_json
 from pipeline.state.keys import part
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.clicks import ClickCodec, KeptClick, standing_row, with_edition
 from pipeline.steps.facts import sorted_keys
+
+pc: Any = pyarrow.compute  # its stubs cannot tell one array type from another
 
 # Of a packed click: its time, and with the fingerprint what differs where contents differ.
 _AT, _AT_AND_PRINT = slice(5, 11), slice(5, 14)
@@ -51,7 +56,7 @@ class NewClicks:
     """What a batch of clicks came to."""
 
     added: pa.Table  # those that are new or replace an earlier copy, ascending by key
-    editions: Sequence[int]  # of their facts
+    editions: npt.NDArray[np.uint64]  # of their facts
     fresh: int  # how many of them state had no copy of
     repeats: int
     forwarded: list[ForwardedClick]
@@ -69,37 +74,35 @@ class IdentityStep:
 
     def add_clicks(self, clicks: pa.Table, batch: WriteBatch) -> NewClicks:
         """Take admitted clicks; the batch's earlier writes must not concern clicks."""
-        keys, order = sorted_keys(clicks, "brand_id", "visitor_id", "event_id")
-        rows: list[int] = order.tolist()
-        packed = self._codec.pack(clicks, batch)
-        values = [packed[row] for row in rows]
+        ids, order = sorted_keys(clicks, "brand_id", "visitor_id", "event_id")
+        keys: list[bytes] = ids.to_pylist()
+        values = self._codec.pack(clicks, order, batch)
         known = self._store.get_many("clicks", keys)
         new = dict(zip(keys, values, strict=True))
-        editions: Sequence[int] = (1,) * len(keys)
+        editions = np.ones(len(keys), dtype=np.uint64)
+        again = _met_before(ids, known)
         fresh = len(keys)
-        if len(new) < len(keys) or any(known):
-            places = self._resolve(clicks, rows, keys, values, known, new)
-            editions = [int.from_bytes(new[keys[place]][:2], "big") for place in places]
-            fresh = sum(known[place] is None for place in places)
-            order = order[places]
+        if again:
+            places = self._resolve(clicks, order, keys, values, known, new, again)
+            left_out = sorted(set(again).difference(places))
+            for place in places:
+                editions[place] = int.from_bytes(new[keys[place]][:2], "big")
+            fresh -= len(left_out) + sum(known[place] is not None for place in places)
+            order, editions = np.delete(order, left_out), np.delete(editions, left_out)
         batch.table("clicks").update(new)
         forwarded = list(self._forward(new)) if self._bound else []
         added = clicks.take(order)
         return NewClicks(added, editions, fresh, len(keys) - len(added), forwarded)
 
     def _resolve(
-        self, clicks: pa.Table, rows: Sequence[int], keys: Sequence[bytes], values: Sequence[bytes],
-        known: Sequence[bytes | None], new: dict[bytes, bytes],
+        self, clicks: pa.Table, rows: npt.NDArray[np.uint64], keys: Sequence[bytes], values: Sequence[bytes],
+        known: Sequence[bytes | None], new: dict[bytes, bytes], again: Sequence[int],
     ) -> list[int]:  # fmt: skip
-        """Reduce ``new`` to the clicks that are new or replace another copy; returns their places, ascending.
+        """Reduce ``new`` to the clicks that are new or replace another copy; returns which of the places ``again`` those
+        are.
 
         A place is an index into ``keys``, which ascend, so that repeats within the batch are neighbours.
         """
-        neighbours = zip(keys, [b"", *keys[:-1]], [*keys[1:], b""], known, strict=True)
-        again = [
-            place for place, (key, before, after, old) in enumerate(neighbours)
-            if old is not None or key in (before, after)
-        ]  # fmt: skip
         for place in again:
             new.pop(keys[place], None)
         place_of: dict[bytes, int] = {}
@@ -111,12 +114,11 @@ class IdentityStep:
                 new[key] = value
                 place_of[key] = place
             elif self._replaces(
-                clicks, rows[place], value, standing, None if standing_in is None else rows[standing_in]
+                clicks, int(rows[place]), value, standing, None if standing_in is None else int(rows[standing_in])
             ):
                 new[key] = with_edition(value, int.from_bytes(standing[:2], "big") + 1)
                 place_of[key] = place
-        left_out = set(again).difference(place_of.values())
-        return [place for place in range(len(keys)) if place not in left_out]
+        return list(place_of.values())
 
     def _replaces(self, clicks: pa.Table, row: int, value: bytes, standing: bytes, standing_in: int | None) -> bool:
         """Whether a row is to count instead of the copy of its event that counts so far.
@@ -174,6 +176,18 @@ class IdentityStep:
     def _customers_of(self, brand_visitor: bytes) -> Sequence[bytes]:
         prefix = brand_visitor + b"\x00"
         return [key[len(prefix) :] for key, _ in self._store.scan("bindings", prefix)]
+
+
+def _met_before(ids: Any, known: Sequence[bytes | None]) -> list[int]:
+    """The places of keys that state holds, or that stand more than once in ``ids``, which ascend."""
+    again = np.zeros(len(ids), dtype=bool)
+    if len(ids) > 1:
+        same = pc.equal(ids[1:], ids[:-1]).to_numpy(zero_copy_only=False)
+        again[1:] |= same
+        again[:-1] |= same
+    if any(known):
+        again[[place for place, value in enumerate(known) if value is not None]] = True
+    return np.flatnonzero(again).tolist()
 
 
 def binding(brand_id: str, visitor_id: str, customer_id: str) -> Binding:

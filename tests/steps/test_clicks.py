@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -39,7 +40,8 @@ def table(*clicks: dict[str, Any]) -> pa.Table:
 
 def pack(codec: ClickCodec, store: MemoryStore, *clicks: dict[str, Any]) -> list[bytes]:
     batch = WriteBatch()
-    values = codec.pack(table(*clicks), batch)
+    clicks_table = table(*clicks)
+    values = codec.pack(clicks_table, np.arange(len(clicks_table), dtype=np.uint64), batch)
     store.write(batch)
     return values
 
