@@ -115,6 +115,10 @@ def attribute(
     if not story.clicks and not event.coupon_code and (of_sign_up is None or of_sign_up.credit is None):
         return Conversion(kind, position, order, None, ())
     in_force, contending = brand.in_force, brand.contending[kind]
+    inherited = _inherited(of_sign_up, order, position) if of_sign_up is not None else None
+    claim = _claim(inherited.credit.terms) if inherited is not None and inherited.credit is not None else None
+    if inherited is not None and claim is not None and all(claim < _claim(in_force[each]) for each in contending):
+        return inherited  # whatever the touchpoints come to, nobody outbids it
 
     horizon = at - brand.longest_click_window_ms - EXPLAINED_BEFORE_WINDOW_MS
     clicks = story.touchpoints_at(at)
@@ -125,15 +129,9 @@ def attribute(
 
     contenders = {click.program_id for click, verdict in zip(clicks, verdicts, strict=True) if verdict is _CANDIDATE}
     contenders.update(terms.program_id for terms, _, verdict in coupons if verdict is _CANDIDATE)
-    best = min(((-in_force[each].priority, each) for each in contenders & contending), default=None)
-    inherited = _inherited(of_sign_up, at) if of_sign_up is not None else None
-    if inherited is not None and of_sign_up is not None:
-        claim = (-inherited.terms.priority, inherited.program_id)
-        if best is None or claim < best:
-            return Conversion(
-                kind, position, order, inherited, of_sign_up.touchpoints, of_sign_up.touchpoints_omitted,
-                of_sign_up.position.event_id,
-            )  # fmt: skip
+    best = min((_claim(in_force[each]) for each in contenders & contending), default=None)
+    if inherited is not None and claim is not None and (best is None or claim < best):
+        return inherited
 
     winner = best[1] if best is not None else ""
     credit = None
@@ -172,15 +170,24 @@ def _final(verdict: str, of_winner: bool, winner: str, share_bps: int) -> str:
     return OTHER_PROGRAM if winner else NOT_CONTENDING
 
 
-def _inherited(of_sign_up: Conversion, at_ms: int) -> Credit | None:
-    """The sign-up's credit if an order at ``at_ms`` lies in its order window, as model ``inherited``."""
+def _claim(terms: Terms) -> tuple[int, str]:
+    """What contending programs are compared by; the smallest takes the conversion."""
+    return -terms.priority, terms.program_id
+
+
+def _inherited(of_sign_up: Conversion, order: Order | None, position: Position) -> Conversion | None:
+    """The order with its sign-up's credit, as model ``inherited``, if it lies in the order window."""
     credit = of_sign_up.credit
     signed_up_at = of_sign_up.position.at
-    if credit is None or not signed_up_at <= at_ms < signed_up_at + credit.terms.order_window_ms:
+    if credit is None or not signed_up_at <= position.at < signed_up_at + credit.terms.order_window_ms:
         return None
-    return Credit(
+    passed_on = Credit(
         credit.program_id, credit.terms, "inherited", credit.shares, credit.primary_partner_id,
         credit.first_touch_at, credit.last_click_at,
+    )  # fmt: skip
+    return Conversion(
+        "order", position, order, passed_on, of_sign_up.touchpoints, of_sign_up.touchpoints_omitted,
+        of_sign_up.position.event_id,
     )  # fmt: skip
 
 
@@ -193,7 +200,9 @@ def _judge_click(click: Click, at_ms: int, story: Story, terms: Terms | None) ->
     partner = terms.partners.get(click.partner_id)
     if partner is None or not partner.is_active_at(click.at):
         return PARTNER_INACTIVE
-    return OWN_ACCOUNT if _is_own_account(partner, story, at_ms) else _CANDIDATE
+    if (partner.customer_ids or partner.email_sha256) and _is_own_account(partner, story, at_ms):
+        return OWN_ACCOUNT
+    return _CANDIDATE
 
 
 def _coupons(code: str, at_ms: int, story: Story, brand: BrandTerms) -> list[tuple[Terms, str, str]]:

@@ -61,11 +61,14 @@ class ClickCodec:
         self._numbers = {word: number for number, word in enumerate(self._words)}
 
     def pack(self, clicks: pa.Table, order: npt.NDArray[np.uint64], batch: WriteBatch) -> list[bytes]:
-        """The value of each row, rows in the given order, as edition 1; new words go into ``batch``."""
+        """The value of each row, rows in the given order, as edition 1; new words go into ``batch``.
+
+        ``clicks`` are :func:`encoded`.
+        """
         count = len(clicks)
         packed = np.zeros(count, dtype=_FIELDS)
         packed["edition"] = 1
-        columns = {name: _encoded(clicks.column(name)) for name in _OWN_FIELDS}
+        columns = {name: _only_chunk(clicks.column(name)) for name in _OWN_FIELDS}
         numbers, spelled = self._number(columns, count, batch)
         packed["word_high"] = numbers >> 16
         packed["word"] = numbers & 0xFFFF
@@ -145,10 +148,18 @@ def _fingerprints(columns: Mapping[str, Any], count: int) -> npt.NDArray[np.uint
     return mixed.astype(">u8").view(np.uint8).reshape(count, 8)[:, :3]
 
 
-def _encoded(column: Any) -> Any:
-    """The column as one dictionary array."""
+def encoded(clicks: pa.Table) -> pa.Table:
+    """The clicks with each of their own texts in a dictionary: what is done to texts is then done to each but once."""
+    for index, name in enumerate(clicks.column_names):
+        if name in _OWN_FIELDS:
+            column = _only_chunk(clicks.column(name)).dictionary_encode()
+            clicks = clicks.set_column(index, name, column)
+    return clicks
+
+
+def _only_chunk(column: Any) -> Any:
     combined = column.combine_chunks()
-    return (combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined).dictionary_encode()
+    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
 
 
 def standing_row(clicks: pa.Table, row: int) -> dict[str, str | int]:

@@ -17,7 +17,7 @@ import pyarrow.compute
 from pipeline.domain.events import canonical_json
 from pipeline.state.keys import part
 from pipeline.state.store import Store, WriteBatch
-from pipeline.steps.clicks import ClickCodec, KeptClick, standing_row, with_edition
+from pipeline.steps.clicks import ClickCodec, KeptClick, encoded, standing_row, with_edition
 from pipeline.steps.facts import sorted_keys
 
 pc: Any = pyarrow.compute  # its stubs cannot tell one array type from another
@@ -74,6 +74,7 @@ class IdentityStep:
 
     def add_clicks(self, clicks: pa.Table, batch: WriteBatch) -> NewClicks:
         """Take admitted clicks; the batch's earlier writes must not concern clicks."""
+        clicks = encoded(clicks)
         ids, order = sorted_keys(clicks, "brand_id", "visitor_id", "event_id")
         keys: list[bytes] = ids.to_pylist()
         values = self._codec.pack(clicks, order, batch)
@@ -98,8 +99,7 @@ class IdentityStep:
         self, clicks: pa.Table, rows: npt.NDArray[np.uint64], keys: Sequence[bytes], values: Sequence[bytes],
         known: Sequence[bytes | None], new: dict[bytes, bytes], again: Sequence[int],
     ) -> list[int]:  # fmt: skip
-        """Reduce ``new`` to the clicks that are new or replace another copy; returns which of the places ``again`` those
-        are.
+        """Reduce ``new`` to what is new or replaces another copy; returns which of the places ``again`` those are.
 
         A place is an index into ``keys``, which ascend, so that repeats within the batch are neighbours.
         """

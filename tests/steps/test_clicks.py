@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.domain.events import EVENT_TYPES
 from pipeline.state.memory import MemoryStore
 from pipeline.state.store import WriteBatch
-from pipeline.steps.clicks import ClickCodec, KeptClick, with_edition
+from pipeline.steps.clicks import ClickCodec, KeptClick, encoded, with_edition
 from pipeline.wire.admission import event_table_schema
 from tests.drawn import DRAWN
 
@@ -40,7 +40,7 @@ def table(*clicks: dict[str, Any]) -> pa.Table:
 
 def pack(codec: ClickCodec, store: MemoryStore, *clicks: dict[str, Any]) -> list[bytes]:
     batch = WriteBatch()
-    clicks_table = table(*clicks)
+    clicks_table = encoded(table(*clicks))
     values = codec.pack(clicks_table, np.arange(len(clicks_table), dtype=np.uint64), batch)
     store.write(batch)
     return values
