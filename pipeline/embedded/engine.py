@@ -128,8 +128,8 @@ class Engine:
         for event_type in ("sign_up", "order", "refund"):
             events = admitted.events.get(event_type)
             if events is not None:
-                repeats = self._credit.add_events(event_type, admitted.source, events, batch)
-                self._count(event_type, len(events), repeats)
+                new_rows = self._credit.add_events(event_type, admitted.source, events, batch)
+                self._count(event_type, len(events), len(events) - len(new_rows))
         self._refuse(admitted.dead)
         self._store.write(batch)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.domain.attribution import Conversion, conversions_of
@@ -124,12 +126,17 @@ class CreditStep:
         self._catalogue = catalogue
         self._epoch = terms_epoch << EPOCH_SHIFT
 
-    def add_events(self, event_type: str, source: str, events: pa.Table, batch: WriteBatch) -> int:
-        """Take admitted sign-ups, orders or refunds; returns how many were repeats. Their customers become dirty."""
-        kind = KIND[event_type]
-        brands, customers, ids = key_columns(events, "brand_id", "customer_id", "event_id")
-        prefixes = [f"{brand}\x00{customer}" for brand, customer in zip(brands, customers, strict=True)]
-        keys = [f"{prefix}\x00{kind}\x00{event}".encode() for prefix, event in zip(prefixes, ids, strict=True)]
+    def known(self, event_type: str, events: pa.Table) -> npt.NDArray[np.bool_]:
+        """Which of the events state has a copy of."""
+        _, _, keys = _fact_keys(event_type, events)
+        return np.array([value is not None for value in self._store.get_many("facts", keys)], dtype=np.bool_)
+
+    def add_events(self, event_type: str, source: str, events: pa.Table, batch: WriteBatch) -> list[int]:
+        """Take admitted sign-ups, orders or refunds; returns the rows that are new or replace another copy.
+
+        Their customers become dirty.
+        """
+        prefixes, ids, keys = _fact_keys(event_type, events)
         known = self._store.get_many("facts", keys)
         new, rows = resolve(event_type, keys, fact_values(event_type, events), known)
         facts, dirty = batch.table("facts"), batch.table("dirty")
@@ -138,7 +145,7 @@ class CreditStep:
             dirty[prefixes[row].encode()] = b""
         if event_type == "order":
             self._remember_first_copies(source, events, prefixes, ids, known, batch)
-        return len(keys) - len(rows)
+        return rows
 
     def _remember_first_copies(
         self, source: str, orders: pa.Table, prefixes: Sequence[str], ids: Sequence[str],
@@ -335,6 +342,15 @@ def attribution_rows(story: Story, conversion: Conversion) -> list[AttributionRo
         )
         for share in credit.shares
     ]  # fmt: skip
+
+
+def _fact_keys(event_type: str, events: pa.Table) -> tuple[list[str], list[str], list[bytes]]:
+    """The customer's part of each row's key, the event's, and the whole key of its fact."""
+    kind = KIND[event_type]
+    brands, customers, ids = key_columns(events, "brand_id", "customer_id", "event_id")
+    prefixes = [f"{brand}\x00{customer}" for brand, customer in zip(brands, customers, strict=True)]
+    keys = [f"{prefix}\x00{kind}\x00{event}".encode() for prefix, event in zip(prefixes, ids, strict=True)]
+    return prefixes, ids, keys
 
 
 _decode_emitted = msgspec.msgpack.Decoder(Emitted).decode

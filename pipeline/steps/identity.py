@@ -95,6 +95,27 @@ class IdentityStep:
         added = clicks.take(order)
         return NewClicks(added, editions, fresh, len(keys) - len(added), forwarded)
 
+    def known(self, clicks: pa.Table) -> npt.NDArray[np.bool_]:
+        """Which of the clicks state has a copy of."""
+        ids, order = sorted_keys(clicks, "brand_id", "visitor_id", "event_id")
+        known = np.zeros(len(clicks), dtype=np.bool_)
+        known[order] = [value is not None for value in self._store.get_many("clicks", ids.to_pylist())]
+        return known
+
+    def standing(self, clicks: pa.Table) -> tuple[pa.Table, npt.NDArray[np.uint64]]:
+        """Of clicks that were taken before, the copies that count, with the editions of their facts."""
+        clicks = encoded(clicks.filter(pa.array(self.known(clicks))))
+        ids, order = sorted_keys(clicks, "brand_id", "visitor_id", "event_id")
+        values = self._codec.pack(clicks, order, WriteBatch())  # every word of theirs is known
+        stored = self._store.get_many("clicks", ids.to_pylist())
+        places = [
+            place
+            for place, (value, kept) in enumerate(zip(values, stored, strict=True))
+            if kept is not None and kept[_AT_AND_PRINT] == value[_AT_AND_PRINT]
+        ]
+        editions = np.array([int.from_bytes((stored[place] or b"")[:2], "big") for place in places], dtype=np.uint64)
+        return clicks.take(order[places]), editions
+
     def _resolve(
         self, clicks: pa.Table, rows: npt.NDArray[np.uint64], keys: Sequence[bytes], values: Sequence[bytes],
         known: Sequence[bytes | None], new: dict[bytes, bytes], again: Sequence[int],

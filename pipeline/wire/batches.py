@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,12 +30,23 @@ class RecordBatch:
 
     def since(self, offset: int) -> RecordBatch | None:
         """The records from ``offset`` on; None if there are none."""
-        if self.offsets[0] >= offset:
+        return self._slice(bisect_left(self.offsets, offset), len(self.offsets))
+
+    def until(self, offset: int) -> RecordBatch | None:
+        """The records before ``offset``; None if there are none."""
+        return self._slice(0, bisect_left(self.offsets, offset))
+
+    @property
+    def next_offset(self) -> int:
+        """The first offset after the batch."""
+        return self.offsets[-1] + 1
+
+    def _slice(self, start: int, stop: int) -> RecordBatch | None:
+        if start == 0 and stop == len(self.offsets):
             return self
-        first = next((index for index, each in enumerate(self.offsets) if each >= offset), None)
-        if first is None:
+        if start >= stop:
             return None
         return RecordBatch(
-            self.topic, self.partition, self.offsets[first:], self.keys[first:], self.values[first:],
-            self.timestamps_ms[first:], self.headers[first:],
+            self.topic, self.partition, self.offsets[start:stop], self.keys[start:stop], self.values[start:stop],
+            self.timestamps_ms[start:stop], self.headers[start:stop],
         )  # fmt: skip
