@@ -75,7 +75,7 @@ STEPS: Final[Mapping[str, Step]] = {
                 "binding", "contribution", "attribution", "referral", "kept_sign_up", "kept_order", "kept_refund",
                 "dead_letter", "late_event",
             ),
-            reads_back=("attribution", "referral", "dead_letter"),
+            reads_back=("attribution", "referral"),
         ),
         Step(
             "earnings",

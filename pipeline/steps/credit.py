@@ -252,6 +252,30 @@ class CreditStep:
                 destinations[facts.key] = value
         return derived
 
+    def brand_of(self, program_id: str) -> str:
+        """The brand whose program it is; "" for a program that is not known."""
+        program = self._catalogue.programs.get(program_id)
+        return program.brand_id if program is not None else ""
+
+    def remember(self, destinations: Iterable[tuple[bytes, str, Any]], batch: WriteBatch) -> None:
+        """Note destinations that something was emitted to: customer, a field of :class:`Emitted`, and the destination.
+
+        For state that may not know all that was emitted in its name.
+        """
+        by_customer: dict[bytes, list[tuple[str, Any]]] = {}
+        for customer_key, kind, destination in destinations:
+            by_customer.setdefault(customer_key, []).append((kind, destination))
+        stored = self._store.get_many("emitted", list(by_customer))
+        for (customer_key, found), value in zip(by_customer.items(), stored, strict=True):
+            emitted = _decode_emitted(value) if value is not None else Emitted([], [], [])
+            for kind, destination in found:
+                known = getattr(emitted, kind)
+                if destination not in known:
+                    known.append(destination)
+            emitted.attributions.sort()
+            emitted.programs.sort()
+            batch.put("emitted", customer_key, _encode(emitted))
+
     def settled(self, customers: Iterable[bytes], batch: WriteBatch) -> None:
         """Take away the dirty marks of customers whose rows are acknowledged."""
         for customer_key in customers:

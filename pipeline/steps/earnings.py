@@ -115,6 +115,25 @@ class EarningsStep:
         for program_id in self.unsettled():
             yield from self._settle(self._ledger(program_id))
 
+    def standing_rows(self) -> dict[tuple[str, tuple[Any, ...]], tuple[Any, ...]]:
+        """Every row that stands, by table and identity, once all is folded. Reads the whole of state."""
+        rows: dict[tuple[str, tuple[Any, ...]], tuple[Any, ...]] = {}
+        for program_id in self._catalogue.programs:
+            ledger = self._ledger(program_id)
+            for _, value in self._store.scan("timeline", ledger.prefix):
+                rows.update(
+                    (("ledger_entries", (entry.entry_id,)), tuple(entry)) for entry in _decode_record(value).entries
+                )
+            for counter, state in ledger.counters.items():
+                if isinstance(state, MilestoneState):
+                    row = milestone_row(program_id, counter, state)
+                    rows["milestones", row[:4]] = tuple(row)
+        return rows
+
+    def version_of(self, program_id: str) -> int:
+        """The version of whatever a program emits now; 0 for a program that is not known."""
+        return self._ledger(program_id).progress.facts if program_id in self._catalogue.programs else 0
+
     def refold(self, batch: WriteBatch) -> None:
         """Have every program folded from its beginning (the terms changed)."""
         for program_id in self._catalogue.programs:
