@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Final
 
@@ -23,6 +23,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from pipeline.clickhouse.errors import WarehouseError, WarehouseUnavailableError
+from pipeline.clickhouse.refusals import first_line
 
 TABLE_SETTINGS: Final[Mapping[str, int]] = {
     # One file a part instead of two a column. And parts are merged while they are small, which is what a live stream of
@@ -67,6 +68,8 @@ class _Engine:
 
 class EmbeddedSession:
     """One user of the embedded engine: a client that speaks to one database."""
+
+    name: Final = "ClickHouse"
 
     def __init__(self, engine: _Engine, client: Client, database: str) -> None:
         self.client = client
@@ -122,9 +125,21 @@ def open_embedded(folder: Path | None, database: str | None) -> EmbeddedSession:
         return EmbeddedSession(engine, client, name)
 
 
-def first_line(error: BaseException) -> str:
-    """An engine's message without its stack trace."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:500]
+@contextlib.contextmanager
+def held_folder(folder: Path | None) -> Iterator[Path]:
+    """The engine's folder, made and locked for this process until the block ends, without a client.
+
+    For whoever speaks to chDB itself (``front.py``). None: a temporary folder, removed at the end.
+
+    :raises WarehouseError: as :func:`open_embedded`.
+    """
+    with _guard:
+        engine = _acquire(folder)
+    try:
+        yield engine.folder
+    finally:
+        with _guard:
+            _release(engine)
 
 
 def _acquire(folder: Path | None) -> _Engine:

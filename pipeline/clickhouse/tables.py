@@ -71,6 +71,7 @@ class Table:
     name: str
     key: tuple[str, ...]
     fields: tuple[Column, ...]  # what it says, in the order of the contract; without BOOKKEEPING
+    view: str = ""
 
     @cached_property
     def columns(self) -> Mapping[str, Column]:
@@ -80,7 +81,7 @@ class Table:
     @property
     def current(self) -> str:
         """The view of what stands: the newest versions that are not withdrawn."""
-        return f"current_{self.name}"
+        return self.view or f"current_{self.name}"
 
 
 def _columns(type_name: str, names: str) -> tuple[Column, ...]:
@@ -206,3 +207,14 @@ TABLES: Final[Mapping[str, Table]] = {
     )
 }
 """By name, in the order of the contract. ``raw_hash`` in a key is computed by the table itself from ``raw``."""
+
+PROGRESS: Final = Table(
+    "pipeline_progress",
+    ("name",),
+    (Column("name", "String"), *_columns(TIME, "watermark final_through updated_at")),
+    view="current_progress",
+)
+"""How far the live pipeline has come. It says nothing about events, so neither the contract nor the export has it."""
+
+STORED: Final[Mapping[str, Table]] = {**TABLES, PROGRESS.name: PROGRESS}
+"""Every table that takes inserts."""

@@ -6,9 +6,8 @@ the engine has answered. Inserts are upserts (see ``migrations/``), so repeating
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from decimal import Decimal
 from io import RawIOBase
 from pathlib import Path
@@ -16,12 +15,13 @@ from typing import Any, Final, Protocol, Self, TypeAlias, cast
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 from pipeline.clickhouse import schema
-from pipeline.clickhouse.embedded import first_line, open_embedded
-from pipeline.clickhouse.errors import WarehouseError, WarehouseUnavailableError
-from pipeline.clickhouse.tables import TABLES, Column, Table
+from pipeline.clickhouse.embedded import open_embedded
+from pipeline.clickhouse.errors import WarehouseError
+from pipeline.clickhouse.refusals import refused
+from pipeline.clickhouse.server import ServerAddress, open_server
+from pipeline.clickhouse.tables import STORED, Column, Table
 
 INSERT_SETTINGS: Final[Mapping[str, int | str]] = {
     # Pinned, because ClickHouse 26.2 changed defaults.
@@ -33,21 +33,17 @@ INSERT_SETTINGS: Final[Mapping[str, int | str]] = {
 
 Chunks: TypeAlias = "pa.ChunkedArray[Any]"
 
-_BUSY_CODES: Final = {
-    159: "it took too long",
-    202: "too many queries at once",
-    241: "it ran out of memory",
-    243: "the disk is full",
-    252: "too many unmerged parts",
-}
-
 
 class Session(Protocol):
-    """What differs from engine to engine. :class:`EmbeddedSession` is one; a server's is another."""
+    """What differs from engine to engine: :class:`EmbeddedSession`, :class:`ServerSession`."""
 
     @property
     def client(self) -> Client:
         """A client that speaks to the session's database."""
+
+    @property
+    def name(self) -> str:
+        """Who refuses, in an error's message."""
 
     def tune(self, tables: Sequence[str]) -> None:
         """After a migration: give the tables the settings that suit the engine."""
@@ -77,6 +73,41 @@ class Warehouse:
         """
         return cls(open_embedded(path, database))
 
+    @classmethod
+    def server(
+        cls,
+        url: str,
+        database: str = "crosscredit",
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        connect_timeout_s: float = 5.0,
+        answer_timeout_s: float = 30.0,
+        compression: str = "none",
+        verify: bool = True,
+        ca_file: str | None = None,
+    ) -> Self:
+        """A ClickHouse server's HTTP interface, ``http(s)://HOST:PORT``; creates the database where it is missing.
+
+        A call waits at most ``connect_timeout_s`` for a connection and ``answer_timeout_s`` for each part of an answer.
+        Several threads may share it. ``compression`` of inserts and answers is none, lz4 or zstd: none costs the client
+        least; choose lz4 where the network is paid for. Call :meth:`migrate` before use.
+
+        :raises WarehouseError: no such address, wrong password, or the user may not create the database.
+        :raises WarehouseUnavailableError: nobody answers there, or not in time.
+        """
+        return cls(
+            open_server(
+                ServerAddress.parse(url, username, password),
+                database,
+                connect_timeout_s=connect_timeout_s,
+                answer_timeout_s=answer_timeout_s,
+                compression=compression,
+                verify=verify,
+                ca_file=ca_file,
+            )
+        )
+
     def __enter__(self) -> Self:
         return self
 
@@ -88,9 +119,9 @@ class Warehouse:
 
         :raises WarehouseError: the database is newer than the program, or an applied migration was changed.
         """
-        with _translated("create its tables"):
+        with self._refused("create its tables"):
             schema.apply(schema.packaged_migrations(), self._command, self._records)
-            self._session.tune(list(TABLES))
+            self._session.tune(list(STORED))
 
     def insert(self, table: str, columns: pa.Table) -> None:
         """Upsert rows; stored when it returns. Harmless to repeat after an error.
@@ -104,7 +135,7 @@ class Warehouse:
         """
         if columns.num_rows:
             ready = _typed(_table(table), columns)
-            with _translated(f"insert into {table}"):
+            with self._refused(f"insert into {table}"):
                 self._client.insert_arrow(table, ready, settings=dict(INSERT_SETTINGS))
 
     def insert_rows(self, table: str, rows: Sequence[Sequence[object]], columns: Sequence[str]) -> None:
@@ -117,18 +148,18 @@ class Warehouse:
 
         Times come as naive UTC datetimes; ask for ``toUnixTimestamp64Milli(...)`` to get integers.
         """
-        with _translated("answer a query"):
+        with self._refused("answer a query"):
             rows = self._client.query(sql, parameters=dict(parameters or {})).result_rows
         return cast("list[tuple[object, ...]]", list(rows))
 
     def query_arrow(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The same as an Arrow table, with strings as strings."""
-        with _translated("answer a query"):
+        with self._refused("answer a query"):
             return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=None)
 
     def execute(self, sql: str) -> None:
         """Run one statement that returns nothing: a table made or dropped."""
-        with _translated("run a statement"):
+        with self._refused("run a statement"):
             self._client.command(sql)
 
     def write_json(self, sql: str, path: Path) -> int:
@@ -140,7 +171,7 @@ class Warehouse:
         rows = 0
         query = f"{sql} SETTINGS max_threads = 1"
         with (
-            _translated("write a file"),
+            self._refused("write a file"),
             path.open("wb") as file,
             closing(cast("RawIOBase", self._client.raw_stream(query, fmt="JSONEachRow"))) as stream,
         ):
@@ -149,10 +180,10 @@ class Warehouse:
                 rows += chunk.count(b"\n")
         return rows
 
-    def settle(self, tables: Sequence[str] = tuple(TABLES)) -> None:
+    def settle(self, tables: Sequence[str] = tuple(STORED)) -> None:
         """Merge each table into one part, so that many reads with FINAL after it are cheap. Needs free disk space."""
         for table in tables:
-            with _translated(f"merge {table}"):
+            with self._refused(f"merge {table}"):
                 self._client.command(
                     f"OPTIMIZE TABLE {_table(table).name} FINAL SETTINGS optimize_skip_merged_partitions = 1"
                 )
@@ -163,6 +194,9 @@ class Warehouse:
             self._is_open = False
             self._session.close()
 
+    def _refused(self, what: str) -> AbstractContextManager[None]:
+        return refused(what, self._session.name)
+
     def _command(self, sql: str, parameters: Mapping[str, object]) -> None:
         self._client.command(sql, parameters=dict(parameters))
 
@@ -172,9 +206,9 @@ class Warehouse:
 
 def _table(name: str) -> Table:
     try:
-        return TABLES[name]
+        return STORED[name]
     except KeyError:
-        raise WarehouseError(f"There is no table {name!r}. The tables are {', '.join(TABLES)}.") from None
+        raise WarehouseError(f"There is no table {name!r}. The tables are {', '.join(STORED)}.") from None
 
 
 def _column(table: Table, name: str) -> Column:
@@ -231,33 +265,3 @@ def _arrow_values(column: Column, values: Sequence[object]) -> pa.Array[Any]:
         return pa.array([None if value is None else Decimal(cast(int, value)) for value in values], column.arrow_type)
     array: pa.Array[Any] = pa.array(cast("Sequence[Any]", values))
     return (array.cast(pa.int64()) if column.is_time else array).cast(column.arrow_type)
-
-
-@contextmanager
-def _translated(what: str) -> Iterator[None]:
-    """Turn the engine's and the disk's errors into ours, with a remedy."""
-    try:
-        yield
-    except OperationalError as error:
-        raise WarehouseUnavailableError(
-            f"ClickHouse could not {what}: {first_line(error)}. Is it up? Try again."
-        ) from error
-    except ClickHouseError as error:
-        raise _own_error(what, error) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise WarehouseUnavailableError(
-            f"ClickHouse could not {what}: the disk is full. Free some space and try again."
-        ) from error
-
-
-def _own_error(what: str, error: ClickHouseError) -> WarehouseError:
-    text = first_line(error)
-    code = getattr(error, "code", None)
-    if "No space left on device" in str(error):
-        code = 243
-    if code in _BUSY_CODES:
-        remedy = "Free some space and try again." if code == 243 else "Try again."
-        return WarehouseUnavailableError(f"ClickHouse could not {what}: {_BUSY_CODES[code]}. {remedy} It says: {text}")
-    return WarehouseError(f"ClickHouse refused to {what}: {text}")

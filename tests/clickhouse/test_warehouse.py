@@ -1,4 +1,4 @@
-"""Upserts, views, types and errors of the warehouse, on the real engine."""
+"""Upserts, views, types and errors of the warehouse: the same for the engine in this process and for a server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.clickhouse.errors import WarehouseError
-from pipeline.clickhouse.tables import TABLES, Table
+from pipeline.clickhouse.tables import STORED, TABLES, Table
 from pipeline.clickhouse.warehouse import INSERT_SETTINGS, Warehouse
 
 AT = 1_767_225_600_123
@@ -31,9 +31,9 @@ def put(warehouse: Warehouse, table: str, *rows: dict[str, object]) -> None:
         warehouse.insert_rows(table, [tuple(row.values())], list(row))
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", STORED)
 def test_tables_are_what_the_migrations_make(warehouse: Warehouse, name: str) -> None:
-    table = TABLES[name]
+    table = STORED[name]
     columns = warehouse.query(
         "SELECT name, type, default_kind FROM system.columns WHERE database = currentDatabase() AND table = {t:String}"
         " ORDER BY position",
@@ -56,9 +56,9 @@ def test_tables_are_what_the_migrations_make(warehouse: Warehouse, name: str) ->
     assert view == [(column.name, column.type) for column in table.fields]
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", STORED)
 def test_every_value_comes_back(warehouse: Warehouse, name: str) -> None:
-    table = TABLES[name]
+    table = STORED[name]
     put(warehouse, name, sample(table))
     picked = ", ".join(
         f"toUnixTimestamp64Milli({column.name})" if column.is_time else column.name for column in table.fields
@@ -66,9 +66,9 @@ def test_every_value_comes_back(warehouse: Warehouse, name: str) -> None:
     assert warehouse.query(f"SELECT {picked} FROM {table.current}") == [tuple(sample(table).values())]
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", STORED)
 def test_the_highest_version_stands_and_a_withdrawn_row_does_not(warehouse: Warehouse, name: str) -> None:
-    table = TABLES[name]
+    table = STORED[name]
     kept, gone = sample(table, 1), sample(table, 2)
     told = next(each.name for each in reversed(table.fields) if each.name not in table.key)
     put(warehouse, name, kept | {"version": 3}, gone | {"version": 1}, gone | {"version": 4, "is_deleted": 1})
