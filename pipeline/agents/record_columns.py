@@ -42,7 +42,7 @@ class PartitionReader:
     """
 
     def __init__(self, records: PartitionRecords) -> None:
-        self._source = records
+        self.source = records
         self._open: Iterator[Any] | None = None  # the records of the batch that a read stopped in
         self._open_end = 0
 
@@ -57,15 +57,15 @@ class PartitionReader:
                 behind ``next_fetch_offset`` only once it was returned, so it is fetched again.
         """
         columns = _Columns()
-        before = self._source.next_fetch_offset
+        before = self.source.next_fetch_offset
         try:
             finished = self._fill(columns, max_records, max_bytes)
         except BaseException:
-            self._source.next_fetch_offset = before
+            self.source.next_fetch_offset = before
             raise
         if not columns.offsets:
             return None, 0, finished
-        topic, partition = self._source._tp
+        topic, partition = self.source._tp
         no_headers: list[Headers] = [()] * len(columns.offsets)
         for row, headers in columns.headers.items():
             no_headers[row] = headers
@@ -75,7 +75,7 @@ class PartitionReader:
         return batch, columns.size_bytes + _RECORD_OVERHEAD_BYTES * len(batch), finished
 
     def _fill(self, columns: _Columns, max_records: int, max_bytes: int) -> bool:
-        source = self._source
+        source = self.source
         while True:
             records = self._open or self._open_next()
             if records is None:
@@ -95,7 +95,7 @@ class PartitionReader:
 
     def _open_next(self) -> Iterator[Any] | None:
         """Open the next batch that holds records for us; None at the end of the response."""
-        source = self._source
+        source = self.source
         while source._records.has_next():
             batch = source._records.next_batch()
             if source._check_crcs and not batch.validate_crc():
@@ -108,7 +108,7 @@ class PartitionReader:
 
     def _hidden(self, batch: Any) -> bool:
         """Whether the batch is of an aborted transaction, or the broker's own; as in aiokafka's ``_unpack_records``."""
-        source = self._source
+        source = self.source
         if source._isolation_level == READ_COMMITTED and batch.producer_id is not None:
             source._consume_aborted_up_to(batch.base_offset)
             if batch.is_control_batch and source._contains_abort_marker(batch):

@@ -25,7 +25,6 @@ from concurrent.futures import Future as ThreadFuture
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 import aiokafka  # type: ignore[import-untyped]
 from aiokafka.consumer.fetcher import FetchError  # type: ignore[import-untyped]
@@ -56,9 +55,9 @@ class BatchLimits:
 
     batch_records: int = 8192  # more than a fetch of one partition brings at 150 bytes a record
     batch_bytes: int = 4 << 20
-    waiting_bytes: int = 32 << 20  # of batches that no agent has yet, over all partitions
+    waiting_bytes: int = 16 << 20  # of batches that no agent has yet, over all partitions
     fetch_partition_bytes: int = 1 << 20
-    fetch_bytes: int = 16 << 20  # of one response; aiokafka's own default is 50 MiB
+    fetch_bytes: int = 8 << 20  # of one response, which is in memory three times while it arrives; aiokafka: 50 MiB
     fetch_wait_s: float = 0.1  # hard-coded 1.5 in Faust: one fetch at a time is under way, and may hold up others
     finish_s: float = 10.0  # how long a batch in hand may take when its partition is revoked or the app stops
     commit_s: float = 10.0  # after which a commit is given up, to be tried again at the next interval
@@ -112,7 +111,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
         self.max_bytes = 0
         self.assignments = 0
         self.seeks: dict[TP, int] = {}
-        self._readers: WeakKeyDictionary[Any, PartitionReader] = WeakKeyDictionary()
+        self._readers: dict[Any, PartitionReader] = {}  # of responses that were used in part
         self._corrupt: dict[TP, int] = {}
         self._nudged: asyncio.Future[None] | None = None
         self._ending = asyncio.Event()
@@ -210,6 +209,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let the app's loop finish and commit, then go on; never wait for a loop that has stopped."""
         self.assignments += 1  # what is still taken now is stale
+        self._readers.clear()
         await self._in_app(self.consumer.on_partitions_revoked(revoked))
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -268,9 +268,9 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
             self._used_up(fetcher, key)
             return None
         records = found._partition_records
-        reader = self._readers.get(records)
-        if reader is None:
-            reader = self._readers[records] = PartitionReader(records)
+        reader = self._readers.pop(key, None)
+        if reader is None or reader.source is not records:
+            reader = PartitionReader(records)
         limits = self.consumer.limits
         try:
             batch, size_bytes, finished = reader.read(limits.batch_records, limits.batch_bytes)
@@ -285,6 +285,8 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
         found._update_position()
         if finished:
             self._used_up(fetcher, key)
+        else:
+            self._readers[key] = reader
         return None if batch is None else (batch, size_bytes)
 
     @staticmethod

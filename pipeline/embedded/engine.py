@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.clickhouse.click_rows import click_columns
 from pipeline.domain.terms import Catalogue
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.credit import CreditStep
@@ -120,7 +119,7 @@ class Engine:
         if clicks is not None:
             new = self._identity.add_clicks(clicks, batch)
             if len(new.added):
-                self._sink.insert("clicks", _click_columns(new.added, new.editions))
+                self._sink.insert("clicks", click_columns(new.added, new.editions))
             self._credit.add_clicks(new.forwarded, batch)
             self._count("click", len(clicks), new.repeats)
             self.counts.clicks_known += new.fresh
@@ -180,11 +179,3 @@ class Engine:
 
 def _columns(table: str) -> tuple[str, ...]:
     return (*COLUMNS[table], "version", "is_deleted")
-
-
-def _click_columns(clicks: pa.Table, editions: npt.NDArray[np.uint64]) -> pa.Table:
-    """New clicks as columns for the sink, without those that hold no value."""
-    empty = [name for name in clicks.column_names if clicks.column(name).null_count == len(clicks)]
-    columns = clicks.drop_columns([*empty, "position"])
-    columns = columns.append_column("version", pa.array(editions, pa.uint64()))
-    return columns.append_column("is_deleted", pa.repeat(pa.scalar(0, pa.uint8()), len(clicks)))

@@ -7,14 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.clickhouse.click_rows import ClickTruth
 from pipeline.clickhouse.warehouse import Warehouse
-from pipeline.domain.events import EVENT_TYPES
-
-_CLICK_FIELDS = tuple(name for name in EVENT_TYPES["click"].field_names if name != "occurred_at")
-_CLICK = f"""
-SELECT toUnixTimestamp64Milli(occurred_at), {", ".join(_CLICK_FIELDS)} FROM current_clicks
-WHERE brand_id = {{brand_id:String}} AND visitor_id = {{visitor_id:String}} AND event_id = {{event_id:String}}
-"""
 
 
 class Tables:
@@ -22,6 +16,7 @@ class Tables:
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
+        self._truth = ClickTruth(warehouse)
 
     def insert(self, table: str, columns: pa.Table) -> None:
         """Insert columns; stored when it returns."""
@@ -33,10 +28,4 @@ class Tables:
 
     def click(self, brand_id: str, visitor_id: str, event_id: str) -> Mapping[str, str | int] | None:
         """The present fields of one click that was inserted; None if there is none."""
-        ids = {"brand_id": brand_id, "visitor_id": visitor_id, "event_id": event_id}
-        rows: list[Any] = self._warehouse.query(_CLICK, ids)
-        if not rows:
-            return None
-        occurred_at, *texts = rows[0]
-        present = {name: text for name, text in zip(_CLICK_FIELDS, texts, strict=True) if text}
-        return {"occurred_at": occurred_at, **present}
+        return self._truth.click(brand_id, visitor_id, event_id)

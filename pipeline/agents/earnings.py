@@ -1,0 +1,109 @@
+"""EARNINGS live: the programs of one partition, their contributions kept as they come in, folded a moment later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pipeline.agents.outcomes import Outcomes
+from pipeline.agents.outlet import Outlet
+from pipeline.agents.partition import PartitionState
+from pipeline.domain.contribution import Contribution
+from pipeline.domain.terms import Catalogue
+from pipeline.state.store import Store, WriteBatch
+from pipeline.steps.earnings import EarningsStep
+from pipeline.steps.rows import Rows
+from pipeline.topology import RECORD_OF, STEPS
+from pipeline.wire.admission import DeadLetter
+from pipeline.wire.batches import RecordBatch
+
+Row = tuple[Any, ...]
+
+
+class EarningsPartition:
+    """One partition of the step. One thread uses it."""
+
+    def __init__(
+        self, number: int, store: Store, outlet: Outlet, *, catalogue: Catalogue, outcomes: Outcomes
+    ) -> None:  # fmt: skip
+        self.number = number
+        self.state = PartitionState(store, outlet, STEPS["earnings"].reads_back)
+        self._step = EarningsStep(store, catalogue)
+        self._outcomes = outcomes
+        self._emitted: dict[str, dict[Row, Row]] = {"ledger_entry": {}, "milestone": {}}  # read back, by identity
+
+    def start(self) -> None:
+        """Send what an earlier process could not."""
+        self.state.send_waiting()
+
+    def take(self, batch: RecordBatch) -> None:
+        """Keep a batch of contributions."""
+        new = batch.since(self.state.offset("contribution"))
+        if new is None:
+            return
+        facts = WriteBatch()
+        contributions, dead = self._contributions(new)
+        self._step.stage(contributions, facts)
+        outputs = self._outcomes.letters("dead_letter", dead, self.number)
+        self.state.commit(facts, "contribution", new.next_offset, outputs)
+
+    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:  # noqa: ARG002 - as the other steps have it
+        """Keep contributions whose outcomes are known to have been acknowledged, and fold them in silence."""
+        new = batch.since(self.state.offset("contribution"))
+        if new is None:
+            return
+        facts = WriteBatch()
+        self._step.stage(self._contributions(new)[0], facts)
+        self.state.commit(facts, "contribution", new.next_offset)
+        for settled in self._step.settle():
+            self.state.write(settled.notes)
+            self.state.write(settled.batch)
+
+    def read_back(self, batch: RecordBatch) -> None:
+        """Learn from an outcome topic's own partition what was emitted, by whomever."""
+        record = RECORD_OF[batch.topic]
+        width = 1 if record == "ledger_entry" else 4
+        emitted = self._emitted[record]
+        for row in self._outcomes.rows(record, batch)[0]:
+            known = emitted.get(row[:width])
+            if known is None or row[-2] >= known[-2]:
+                emitted[row[:width]] = row
+        facts = WriteBatch()
+        self.state.put_seen(record, batch.next_offset, facts)
+        self.state.write(facts)
+
+    def settle(self) -> None:
+        """Fold what was taken, and send the rows that it changes."""
+        for settled in self._step.settle():
+            self.state.write(settled.notes)
+            self.state.send(self._outcomes.of_tables(settled.rows, self.number), settled.batch)
+            self.state.write(settled.batch)
+
+    def caught_up(self) -> None:
+        """Withdraw or correct what was read back and does not stand, now that everything in the topic is folded."""
+        rows = Rows()
+        standing = self._step.standing_rows() if any(self._emitted.values()) else {}
+        for record, table, width in (("ledger_entry", "ledger_entries", 1), ("milestone", "milestones", 4)):
+            for identity, row in self._emitted[record].items():
+                *columns, _, was_deleted = row
+                holds = standing.get((table, identity))
+                if holds is None and not was_deleted:
+                    rows.add(table, columns, self._step.version_of(row[2] if width == 1 else row[0]), deleted=True)
+                elif holds is not None and (was_deleted or tuple(columns) != holds):
+                    rows.add(table, holds, self._step.version_of(row[2] if width == 1 else row[0]))
+            self._emitted[record].clear()
+        done = WriteBatch()
+        self.state.send(self._outcomes.of_tables(rows, self.number), done)
+        self.state.write(done)
+
+    def safe_offsets(self) -> dict[str, int]:
+        """After :meth:`settle`: how far the input is safe."""
+        return {"contribution": self.state.offset("contribution")}
+
+    def _contributions(self, batch: RecordBatch) -> tuple[list[Contribution], list[DeadLetter]]:
+        rows, dead = self._outcomes.rows("contribution", batch)
+        return [_decode(payload) for _, _, _, payload in rows], dead
+
+
+_decode = msgspec.msgpack.Decoder(Contribution).decode

@@ -1,0 +1,160 @@
+"""IDENTITY live: clicks and bindings of one partition, kept in state and forwarded to CREDIT."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.agents.intake import Intake, Lateness, Taken
+from pipeline.agents.outcomes import Outcomes
+from pipeline.agents.outlet import BY_KEY, Outlet, Output
+from pipeline.agents.partition import PartitionState
+from pipeline.agents.watermarks import Watermarks
+from pipeline.state.keys import part, text
+from pipeline.state.store import Store, WriteBatch
+from pipeline.steps.identity import Binding, ForwardedClick, IdentityStep, Truth
+from pipeline.topology import TOPIC_OF
+from pipeline.wire.admission import DeadLetter
+from pipeline.wire.batches import RecordBatch
+
+
+class ClickSink(Protocol):
+    """Where clicks go on their way to ClickHouse."""
+
+    def put_clicks(
+        self, clicks: pa.Table, editions: npt.NDArray[np.uint64], partition: int, next_offset: int
+    ) -> None:  # fmt: skip
+        """Take clicks, possibly none; blocks while too many wait. Once they, and all before them, are stored, the
+        partition is safe up to ``next_offset``.
+        """
+
+
+class IdentityPartition:
+    """One partition of the step. One thread uses it; every call returns when its outputs are acknowledged."""
+
+    def __init__(
+        self, number: int, store: Store, outlet: Outlet, *, intake: Intake, outcomes: Outcomes, truth: Truth,
+        sink: ClickSink, watermarks: Watermarks, allowed_lateness_ms: int, counts: Counter[tuple[str, str]],
+    ) -> None:  # fmt: skip
+        self.number = number
+        self.state = PartitionState(store, outlet)
+        self._step = IdentityStep(store, truth)
+        self._intake = intake
+        self._outcomes = outcomes
+        self._sink = sink
+        self._watermarks = watermarks
+        self._allowed_lateness_ms = allowed_lateness_ms
+        self._counts = counts
+        self._watermarks.raise_to(self.state.watermark_ms())
+
+    def start(self) -> None:
+        """Send what an earlier process could not."""
+        self.state.send_waiting()
+
+    def take(self, batch: RecordBatch) -> None:
+        """Take a batch of clicks or bindings; what was taken before is only stored again."""
+        record = "click" if batch.topic == TOPIC_OF["click"] else "binding"
+        known = self.state.offset(record)
+        again, new = batch.until(known), batch.since(known)
+        if record == "binding":
+            if new is not None:
+                self._take_bindings(new)
+            return
+        if again is not None:
+            self._store_again(again)
+        if new is not None:
+            self._take_clicks(new)
+
+    def settle(self) -> None:
+        """Nothing is left to do: clicks and bindings are settled as they are taken."""
+
+    def safe_offsets(self) -> dict[str, int]:
+        """How far bindings are safe; for clicks that depends on ClickHouse, and the sink tells it."""
+        return {"binding": self.state.offset("binding")}
+
+    def caught_up(self) -> None:
+        """Nothing is left to do: what IDENTITY emits is never withdrawn."""
+
+    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:
+        """Take a batch whose outputs are known to have been acknowledged, and whose rows are stored: facts alone."""
+        known = self.state.offset("click" if batch.topic == TOPIC_OF["click"] else "binding")
+        new = batch.since(known)
+        if new is None:
+            return
+        facts = WriteBatch()
+        if batch.topic == TOPIC_OF["binding"]:
+            self._step.bind(self._bindings(new)[0], facts)
+            self.state.commit(facts, "binding", new.next_offset)
+            return
+        taken = self._intake.take(new, Lateness(None, self._allowed_lateness_ms, late_offsets), self._step.known)
+        if len(taken.events):
+            self._step.add_clicks(taken.events, facts)
+        self._watermarks.observe(new.topic, self.number, taken.newest_ms)
+        self.state.commit(facts, "click", new.next_offset)
+
+    def _take_clicks(self, batch: RecordBatch) -> None:
+        watermark = self._watermarks.current()
+        taken = self._intake.take(batch, Lateness(watermark, self._allowed_lateness_ms), self._step.known)
+        facts = WriteBatch()
+        outputs = [*taken.misplaced, *self._outcomes.refused(taken, self.number)]
+        clicks, editions = taken.events, np.empty(0, dtype=np.uint64)
+        repeats = 0
+        if len(taken.events):
+            new = self._step.add_clicks(taken.events, facts)
+            outputs += self._touchpoints(new.forwarded)
+            clicks, editions, repeats = new.added, new.editions, new.repeats
+        self.state.commit(facts, "click", batch.next_offset, outputs, watermark)
+        self._sink.put_clicks(clicks, editions, self.number, batch.next_offset)
+        self._watermarks.observe(batch.topic, self.number, taken.newest_ms)
+        count(self._counts, "click", taken, repeats)
+
+    def _store_again(self, batch: RecordBatch) -> None:
+        """Clicks that were taken before this process or assignment may not be in ClickHouse yet."""
+        taken = self._intake.take(batch, Lateness(None, self._allowed_lateness_ms), self._step.known)
+        clicks, editions = taken.events, np.empty(0, dtype=np.uint64)
+        if len(clicks):
+            clicks, editions = self._step.standing(clicks)
+        self._sink.put_clicks(clicks, editions, self.number, batch.next_offset)
+        self._watermarks.observe(batch.topic, self.number, taken.newest_ms)
+
+    def _take_bindings(self, batch: RecordBatch) -> None:
+        facts = WriteBatch()
+        bindings, dead = self._bindings(batch)
+        outputs = self._touchpoints(self._step.bind(bindings, facts))
+        outputs += self._outcomes.letters("dead_letter", dead, self.number)
+        self.state.commit(facts, "binding", batch.next_offset, outputs)
+
+    def _bindings(self, batch: RecordBatch) -> tuple[list[Binding], list[DeadLetter]]:
+        rows, dead = self._outcomes.rows("binding", batch)
+        return [Binding(*map(part, row)) for row in rows], dead
+
+    def _touchpoints(self, forwarded: Sequence[ForwardedClick]) -> list[Output]:
+        if not forwarded:
+            return []
+        rows: list[Sequence[Any]] = []
+        keys = []
+        for brand, customer, visitor, event, click in forwarded:
+            customer_id = text(customer)
+            rows.append(
+                (
+                    text(brand), customer_id, text(visitor), text(event), click.edition, click.at, click.program_id,
+                    click.partner_id, click.link_id,
+                )
+            )  # fmt: skip
+            keys.append(customer_id.encode())
+        return self._outcomes.outputs("touchpoint", rows, keys, BY_KEY)
+
+
+def count(counts: Counter[tuple[str, str]], event_type: str, taken: Taken, repeats: int) -> None:
+    """Count a batch: each of its records is in exactly one of these."""
+    counts[event_type, "consumed"] += taken.records
+    counts[event_type, "applied"] += len(taken.events) - repeats
+    counts[event_type, "repeated"] += repeats
+    counts[event_type, "late"] += len(taken.late)
+    counts[event_type, "dead_letter"] += len(taken.dead)
+    counts[event_type, "misplaced"] += len(taken.misplaced)

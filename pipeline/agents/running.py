@@ -1,0 +1,82 @@
+"""Running a worker as a process: logs, signals, and a watchdog for a stop that does not end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from pipeline.agents.worker import Worker
+from pipeline.clickhouse.warehouse import Warehouse
+from pipeline.domain.terms import Catalogue
+from pipeline.kafka.clients import KafkaSettings
+from pipeline.settings import Settings
+from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas, Schemas
+
+STOP_AT_MOST_S: Final = 30.0
+"""After which a worker that was told to stop is ended: nothing is lost, for nothing unfinished counts as done."""
+
+EXIT_STUCK: Final = 70
+
+
+def run_worker(
+    settings: Settings, kafka: KafkaSettings, catalogue: Catalogue, steps: Sequence[str]
+) -> None:  # fmt: skip
+    """Work until SIGTERM or SIGINT; returns after a clean stop.
+
+    :raises WorkerFailedError: something went wrong that a restart may mend.
+    """
+    set_up_logs(settings.log_format)
+    schemas: Schemas = RegistrySchemas(settings.registry) if settings.registry else LocalSchemas()
+
+    def warehouse() -> Warehouse:
+        return Warehouse.server(
+            settings.clickhouse_url, settings.clickhouse_database, username=settings.clickhouse_username,
+            password=settings.clickhouse_password,
+        )  # fmt: skip
+
+    async def work() -> None:
+        worker = Worker(settings, kafka, catalogue, steps, schemas=schemas, warehouse=warehouse)
+
+        def stop() -> None:
+            structlog.get_logger().info("worker stops")
+            watchdog = threading.Timer(STOP_AT_MOST_S, os._exit, (EXIT_STUCK,))
+            watchdog.daemon = True
+            watchdog.start()
+            worker.stop()
+
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, stop)
+        await worker.run()
+
+    asyncio.run(work())
+
+
+def set_up_logs(log_format: str) -> None:
+    """Structured lines on standard error: one JSON object each, or text for people."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if log_format == "json":
+        last: list[structlog.types.Processor] = [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    else:
+        last = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    structlog.configure(
+        processors=[*shared, *last], logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO), cache_logger_on_first_use=True,
+    )  # fmt: skip
+    lines = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format=lines)

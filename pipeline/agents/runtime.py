@@ -1,0 +1,227 @@
+"""The partitions of one step that this worker owns: opened and caught up, fed, settled, and let go.
+
+All work on partitions that are ready is done in one thread, a batch at a time and in order. A partition that has to
+catch up does so in another thread, while the others go on; until then the transport holds its records back.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import structlog
+
+from pipeline.agents.catch_up import ForeignStateError, Reached, Told, catch_up
+from pipeline.agents.log_reader import LogReader, LogUnreadableError
+from pipeline.agents.outcomes import Outcomes
+from pipeline.agents.partition import PartitionState
+from pipeline.state.rocks import RocksStore
+from pipeline.state.store import Store
+from pipeline.topology import TOPIC_OF, Step
+from pipeline.wire.batches import RecordBatch
+
+log = structlog.get_logger()
+
+CATCHING_UP_AT_ONCE: Final = 4
+_SAY_EVERY_S: Final = 5.0
+_PAUSE_S: Final = 1.0
+
+
+class StepPartition(Protocol):
+    """One partition of a step with state: :class:`~pipeline.agents.identity.IdentityPartition` and its siblings."""
+
+    number: int
+    state: PartitionState
+
+    def start(self) -> None:
+        """Send what an earlier process could not."""
+
+    def take(self, batch: RecordBatch) -> None:
+        """Take new records; returns when their facts are on disk and their direct outputs acknowledged."""
+
+    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:
+        """Take facts whose outputs were acknowledged."""
+
+    def settle(self) -> None:
+        """Derive and send what the facts taken so far imply."""
+
+    def safe_offsets(self) -> Mapping[str, int]:
+        """After :meth:`settle`: for each input that it makes safe, how far."""
+
+    def caught_up(self) -> None:
+        """Everything that was in the log at the assignment is settled."""
+
+
+Safe = Callable[[str, int, int], object]
+"""Hears topic, partition and the offset up to which nothing more has to be done."""
+
+
+class StepRuntime:
+    """One step in one worker."""
+
+    def __init__(
+        self, step: Step, folder: Path, *, make: Callable[[int, Store], StepPartition],
+        open_log: Callable[[], LogReader], outcomes: Outcomes, on_safe: Safe,
+        on_failure: Callable[[BaseException], object],
+    ) -> None:  # fmt: skip
+        self.step = step
+        self._folder = folder / step.name
+        self._make = make
+        self._open_log = open_log
+        self._outcomes = outcomes
+        self._on_safe = on_safe
+        self._on_failure = on_failure
+        self._ready: dict[int, StepPartition] = {}
+        self._ends: dict[int, Mapping[str, int]] = {}  # of partitions that have not caught up yet
+        self._unsettled: set[int] = set()
+        self._wanted: dict[int, object] = {}  # partitions that are assigned, each with the mark of its assignment
+        self._lock = threading.Lock()
+        self._work = ThreadPoolExecutor(1, thread_name_prefix=f"{step.name}-work")
+        self._catching_up = ThreadPoolExecutor(CATCHING_UP_AT_ONCE, thread_name_prefix=f"{step.name}-catch-up")
+
+    def assign(self, number: int) -> Future[None]:
+        """Make a partition ready; the result comes when records may be delivered."""
+        mark = object()
+        with self._lock:
+            self._wanted[number] = mark
+        return self._catching_up.submit(self._guarded, self._prepare, number, mark)
+
+    def revoke(self, number: int) -> Future[None]:
+        """Let a partition go, after the batch that is being worked on."""
+        with self._lock:
+            self._wanted.pop(number, None)
+        return self._work.submit(self._guarded, self._let_go, number)
+
+    def take(self, batch: RecordBatch) -> Future[None]:
+        """Work on a batch; the result comes when it was taken. Of a partition that is not ready nothing is taken."""
+        return self._work.submit(self._guarded, self._take, batch)
+
+    def settle(self) -> Future[None]:
+        """Derive and send what was taken since the last time, and tell how far that makes the inputs safe."""
+        return self._work.submit(self._guarded, self._settle)
+
+    def is_ready(self, number: int) -> bool:
+        """Whether the partition takes records."""
+        return number in self._ready
+
+    def partitions(self) -> list[int]:
+        """The partitions that take records."""
+        return sorted(self._ready)
+
+    def read(self, record: str) -> list[tuple[int, int]]:
+        """How far an input is read: partition and next offset of each that takes records."""
+        return [(number, partition.state.offset(record)) for number, partition in list(self._ready.items())]
+
+    def close(self) -> None:
+        """Let every partition go."""
+        with self._lock:
+            self._wanted.clear()
+        self._catching_up.shutdown(wait=True, cancel_futures=True)
+        for number in list(self._ready):
+            self._work.submit(self._guarded, self._let_go, number)
+        self._work.shutdown(wait=True)
+
+    def _guarded(self, work: Callable[..., None], *arguments: Any) -> None:
+        try:
+            work(*arguments)
+        except BaseException as error:
+            self._on_failure(error)
+            raise
+
+    def _prepare(self, number: int, mark: object) -> None:
+        while number in self._ready:  # an earlier assignment is still being let go
+            time.sleep(0.01)
+        began = time.monotonic()
+        while True:
+            reader = self._open_log()
+            try:
+                partition, reached = self._caught_up(number, reader, lambda: self._wanted.get(number) is mark)
+                break
+            except LogUnreadableError as error:
+                log.warning("state cannot be restored yet", step=self.step.name, partition=number, reason=str(error))
+                if self._wanted.get(number) is not mark:
+                    return
+                time.sleep(_PAUSE_S)
+            finally:
+                reader.close()
+        with self._lock:
+            if self._wanted.get(number) is not mark:
+                partition.state.close()
+                return
+        self._work.submit(self._guarded, self._make_ready, partition, reached).result()
+        if reached.restored:
+            log.info(
+                "state restored", step=self.step.name, partition=number, records=reached.restored,
+                seconds=round(time.monotonic() - began, 1),
+            )  # fmt: skip
+
+    def _make_ready(self, partition: StepPartition, reached: Reached) -> None:
+        partition.start()
+        self._ready[partition.number] = partition
+        self._ends[partition.number] = reached.ends
+        self._unsettled.add(partition.number)
+
+    def _caught_up(
+        self, number: int, reader: LogReader, is_wanted: Callable[[], bool]
+    ) -> tuple[StepPartition, Reached]:  # fmt: skip
+        folder = self._folder / f"{number:05d}"
+        while True:
+            partition = self._opened(number, folder)
+            try:
+                told = _telling(self.step.name, number)
+                return partition, catch_up(partition, self.step, reader, self._outcomes, told, is_wanted)
+            except ForeignStateError as error:
+                log.warning("state is rebuilt", step=self.step.name, partition=number, reason=str(error))
+                partition.state.close()
+                shutil.rmtree(folder)
+            except BaseException:
+                partition.state.close()
+                raise
+
+    def _opened(self, number: int, folder: Path) -> StepPartition:
+        folder.mkdir(parents=True, exist_ok=True)
+        return self._make(number, RocksStore(folder, cache_mib=8, write_buffer_mib=8))
+
+    def _take(self, batch: RecordBatch) -> None:
+        partition = self._ready.get(batch.partition)
+        if partition is not None:
+            partition.take(batch)
+            self._unsettled.add(batch.partition)
+
+    def _settle(self) -> None:
+        for number in sorted(self._unsettled):
+            partition = self._ready.get(number)
+            if partition is None:
+                continue
+            partition.settle()
+            for record, offset in partition.safe_offsets().items():
+                self._on_safe(TOPIC_OF[record], number, offset)
+            ends = self._ends.get(number)
+            if ends is not None and all(partition.state.offset(record) >= end for record, end in ends.items()):
+                partition.caught_up()
+                del self._ends[number]
+        self._unsettled.clear()
+
+    def _let_go(self, number: int) -> None:
+        partition = self._ready.pop(number, None)
+        if partition is not None:
+            partition.state.close()
+        self._ends.pop(number, None)
+        self._unsettled.discard(number)
+
+
+def _telling(step: str, number: int) -> Told:
+    said = time.monotonic()
+
+    def told(what: str, done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _SAY_EVERY_S:
+            said = time.monotonic()
+            log.info("restoring state", step=step, partition=number, topic=what, records=done, of=total)
+
+    return told

@@ -1,0 +1,372 @@
+"""A worker: the live pipeline's composition root. One Faust app a step, all in one loop; shared ways in and out.
+
+Kafka ─► Faust app of a step ─► agent ─► StepRuntime (a thread) ─► its partitions' state
+              ▲                                 ├─► outlet ─► Kafka
+              └── safe offsets ◄────────────────┴─► writer (a thread) ─► ClickHouse
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import structlog
+from faust.types import TP
+
+from pipeline.agents.credit import CreditPartition
+from pipeline.agents.earnings import EarningsPartition
+from pipeline.agents.exchange import WatermarkExchange
+from pipeline.agents.faust_app import StepApp, make_app
+from pipeline.agents.identity import IdentityPartition
+from pipeline.agents.intake import Intake
+from pipeline.agents.log_reader import LogReader
+from pipeline.agents.outcomes import Outcomes
+from pipeline.agents.outlet import KafkaOutlet, StoppedError
+from pipeline.agents.runtime import StepPartition, StepRuntime
+from pipeline.agents.sink import Sink
+from pipeline.agents.status import StatusServer
+from pipeline.agents.watermarks import Watermarks
+from pipeline.agents.writer import Writer
+from pipeline.clickhouse.click_rows import ClickTruth, click_columns
+from pipeline.clickhouse.errors import WarehouseUnavailableError
+from pipeline.clickhouse.warehouse import Warehouse
+from pipeline.domain.terms import Catalogue
+from pipeline.kafka.clients import KafkaSettings, confluent_config, faust_credentials
+from pipeline.kafka.topics import load_topics, verify_topics
+from pipeline.metrics import Metrics
+from pipeline.settings import Settings
+from pipeline.state.store import Store
+from pipeline.topology import STEPS, TOPIC_OF, Step, group_of
+from pipeline.wire.admission import Admission
+from pipeline.wire.kafka_events import InputDecoder
+from pipeline.wire.messages import Messages
+from pipeline.wire.schema_ids import Schemas
+
+log = structlog.get_logger()
+
+STOP_WITHIN_S: Final = 8.0
+
+
+class WorkerFailedError(Exception):
+    """The worker cannot go on; the text says why. What it had not finished is done by whoever goes on."""
+
+
+class Worker:
+    """Runs some steps until it is told to stop, or fails."""
+
+    def __init__(
+        self, settings: Settings, kafka: KafkaSettings, catalogue: Catalogue, steps: Sequence[str], *,
+        schemas: Schemas, warehouse: Callable[[], Warehouse],
+    ) -> None:  # fmt: skip
+        self._settings = settings
+        self._kafka = kafka
+        self._config = dict(confluent_config(kafka))
+        self._catalogue = catalogue
+        self._steps = [STEPS[name] for name in steps]
+        self._schemas = schemas
+        self._open_warehouse = warehouse
+        self.metrics = Metrics(steps)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._apps: dict[str, StepApp] = {}
+        self._runtimes: dict[str, StepRuntime] = {}
+        self._closing: list[Callable[[], object]] = []
+        self._is_ready = False
+
+    def stop(self) -> None:
+        """Finish what is in hand, and end. May be called from a signal handler."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`.
+
+        :raises WorkerFailedError: something went wrong that a restart may mend.
+        """
+        self._loop = asyncio.get_running_loop()
+        topics = load_topics()
+        await asyncio.to_thread(verify_topics, self._config, topics)
+        partitions = await asyncio.to_thread(self._count_partitions)
+        status = StatusServer(self.metrics.registry, is_healthy=self._trouble, is_ready=self._not_ready)
+        port = await status.start(self._settings.status_host, self._settings.status_port)
+        log.info("worker starts", steps=[step.name for step in self._steps], status=f"http://127.0.0.1:{port}/metrics")
+        self.metrics.restarts.set(time.time())
+        try:
+            await self._assemble(partitions)
+            for app in self._apps.values():
+                await app.start()
+            self._is_ready = True
+            settling = asyncio.create_task(self._settle_for_ever())
+            await self._until_the_end()
+            settling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await settling
+        finally:
+            self._is_ready = False
+            await self._take_down()
+            await status.stop()
+        if self._failure is not None:
+            raise WorkerFailedError(str(self._failure)) from self._failure
+
+    # -- putting together
+
+    def _count_partitions(self) -> int:
+        log_reader = LogReader(self._config, group_of("identity", self._settings.namespace))
+        try:
+            return log_reader.partitions(TOPIC_OF["click"])
+        finally:
+            log_reader.close()
+
+    async def _assemble(self, partitions: int) -> None:
+        settings = self._settings
+        outcomes = Outcomes(Messages(self._schemas))
+        inputs = [(TOPIC_OF[each], number) for each in _EVENTS for number in range(partitions)]
+        watermarks = Watermarks(inputs)
+        intake = Intake(
+            Admission(self._catalogue), InputDecoder(self._schemas),
+            partitions=partitions, max_future_ms=settings.max_future_ms,
+        )  # fmt: skip
+        warehouse = await asyncio.to_thread(self._migrated)
+        self._closing.append(warehouse.close)
+        for step in self._steps:
+            self._apps[step.name] = self._app(step)
+        for step in self._steps:
+            if step.name == "sink":
+                self._assemble_sink(step, warehouse, outcomes)
+                continue
+            outlet = KafkaOutlet(self._config, on_trouble=lambda text: log.warning("kafka", reason=text))
+            self._closing.append(outlet.close)
+            make = self._maker(step, outlet, outcomes, intake, watermarks, warehouse)
+            self._runtimes[step.name] = runtime = StepRuntime(
+                step, settings.folder / "state", make=make, open_log=self._log_opener(step), outcomes=outcomes,
+                on_safe=self._safe_in(step), on_failure=self._fail,
+            )  # fmt: skip
+            self._wire(self._apps[step.name], step, runtime)
+        exchange = WatermarkExchange(
+            self._config, group_of("identity", settings.namespace), partitions, watermarks, outcomes,
+            owned=self._owned_inputs, idle_timeout_ms=settings.idle_timeout_ms,
+        )  # fmt: skip
+        exchange.start()
+        self._closing.append(exchange.close)
+
+    def _migrated(self) -> Warehouse:
+        pause_s = 0.5
+        while True:
+            try:
+                warehouse = self._open_warehouse()
+                warehouse.migrate()
+                return warehouse
+            except WarehouseUnavailableError as error:
+                if self._stopping.is_set():
+                    raise
+                log.warning("clickhouse", reason=str(error))
+                time.sleep(pause_s)
+                pause_s = min(2 * pause_s, 10.0)
+
+    def _app(self, step: Step) -> StepApp:
+        settings = self._settings
+        return make_app(
+            step.name, self._kafka.bootstrap, group=group_of(step.name, settings.namespace),
+            instance_id=f"{settings.instance_name()}-{step.name}", credentials=faust_credentials(self._kafka),
+            session_timeout_s=settings.session_timeout_ms / 1000,
+        )  # fmt: skip
+
+    def _log_opener(self, step: Step) -> Callable[[], LogReader]:
+        return lambda: LogReader(self._config, group_of(step.name, self._settings.namespace))
+
+    def _maker(
+        self, step: Step, outlet: KafkaOutlet, outcomes: Outcomes, intake: Intake, watermarks: Watermarks,
+        warehouse: Warehouse,
+    ) -> Callable[[int, Store], StepPartition]:  # fmt: skip
+        lateness_ms = self._settings.allowed_lateness_ms
+        if step.name == "identity":
+            writer = self._writer(warehouse, "identity")
+            sink = _ClickSink(writer)
+            truth = ClickTruth(warehouse, before=writer.flush)
+            return lambda number, store: IdentityPartition(
+                number, store, outlet, intake=intake, outcomes=outcomes, truth=truth, sink=sink,
+                watermarks=watermarks, allowed_lateness_ms=lateness_ms, counts=self.counts,
+            )  # fmt: skip
+        if step.name == "credit":
+            return lambda number, store: CreditPartition(
+                number, store, outlet, catalogue=self._catalogue, terms_epoch=0, intake=intake, outcomes=outcomes,
+                watermarks=watermarks, allowed_lateness_ms=lateness_ms, counts=self.counts,
+            )  # fmt: skip
+        return lambda number, store: EarningsPartition(
+            number, store, outlet, catalogue=self._catalogue, outcomes=outcomes
+        )  # fmt: skip
+
+    def _writer(self, warehouse: Warehouse, step: str) -> Writer:
+        writer = Writer(
+            warehouse, on_stored=self._safe_in(STEPS[step]), on_trouble=self._insert_trouble,
+            on_insert=lambda table, _, seconds: self.metrics.insert.labels(table).observe(seconds),
+            max_wait_s=self._settings.insert_interval_ms / 1000,
+        )  # fmt: skip
+        self._closing.append(writer.close)
+        return writer
+
+    def _assemble_sink(self, step: Step, warehouse: Warehouse, outcomes: Outcomes) -> None:
+        sink = Sink(self._writer(warehouse, "sink"), outcomes)
+        app = self._apps[step.name]
+        for record in step.reads:
+            _agent(app, TOPIC_OF[record], lambda batch: asyncio.to_thread(self._guarded, sink.take, batch))
+
+        async def released(_: set[TP]) -> None:
+            await asyncio.to_thread(sink.flush)
+            await asyncio.sleep(0)  # what was stored is told through the loop
+
+        app.batches.on_release = released
+
+    def _wire(self, app: StepApp, step: Step, runtime: StepRuntime) -> None:
+        """Feed a runtime from an app: its batches, its assignments, and what they are safe up to."""
+        topics = [TOPIC_OF[record] for record in step.reads]
+        for topic in topics:
+            _agent(app, topic, lambda batch: asyncio.wrap_future(runtime.take(batch)))
+        held: set[asyncio.Task[None]] = set()
+
+        async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+            numbers = {tp.partition for tp in partitions if tp.topic in topics}
+            app.batches.pause({TP(topic, number) for topic in topics for number in numbers})
+            for number in numbers:
+                task = asyncio.create_task(ready(number))
+                held.add(task)
+                task.add_done_callback(held.discard)
+
+        async def ready(number: int) -> None:
+            with contextlib.suppress(Exception):  # told by on_failure
+                await asyncio.wrap_future(runtime.assign(number))
+                app.batches.resume({TP(topic, number) for topic in topics})
+
+        async def released(partitions: set[TP]) -> None:
+            await asyncio.wrap_future(runtime.settle())
+            await asyncio.sleep(0)  # safe offsets are told through the loop
+            for number in {tp.partition for tp in partitions}:
+                await asyncio.wrap_future(runtime.revoke(number))
+
+        app.on_partitions_assigned.connect(assigned, weak=False)
+        app.batches.on_release = released
+
+    # -- while it runs
+
+    def _safe_in(self, step: Step) -> Callable[[str, int, int], None]:
+        def safe(topic: str, partition: int, offset: int) -> None:
+            app = self._apps[step.name]
+            self._loop.call_soon_threadsafe(app.batches.set_safe_offset, TP(topic, partition), offset)
+
+        return safe
+
+    async def _settle_for_ever(self) -> None:
+        pause_s = self._settings.settle_interval_ms / 1000
+        while True:
+            began = time.monotonic()
+            for runtime in self._runtimes.values():
+                await asyncio.wrap_future(runtime.settle())
+            # Half of the time at most goes into settling: the fuller its batches, the less it takes.
+            await asyncio.sleep(max(pause_s, time.monotonic() - began))
+
+    async def _until_the_end(self) -> None:
+        while not self._stopping.is_set():
+            for app in self._apps.values():
+                if app.failure is not None:
+                    self._fail(app.failure)
+            self._show()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), 0.5)
+
+    def _owned_inputs(self) -> list[tuple[str, int, int]]:
+        owned = []
+        for name, records in (("identity", ("click",)), ("credit", ("sign_up", "order", "refund"))):
+            runtime = self._runtimes.get(name)
+            if runtime is not None:
+                owned += [
+                    (TOPIC_OF[record], number, offset) for record in records for number, offset in runtime.read(record)
+                ]
+        return owned
+
+    def _show(self) -> None:
+        """Carry the counts over to the metrics."""
+        for (event_type, outcome), count in self.counts.items():
+            series = (
+                self.metrics.consumed.labels(event_type)
+                if outcome == "consumed"
+                else self.metrics.events.labels(event_type, outcome)
+            )
+            series.inc(count - series._value.get())
+        for name, runtime in self._runtimes.items():
+            self.metrics.partitions.labels(name).set(len(runtime.partitions()))
+
+    def _guarded(self, work: Callable[[Any], None], argument: Any) -> None:
+        try:
+            work(argument)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: BaseException) -> None:
+        if self._stopping.is_set() and isinstance(error, StoppedError):
+            return
+        if self._failure is None:
+            self._failure = error
+            log.error("worker fails", reason=str(error), error=type(error).__name__, exc_info=error)
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def _insert_trouble(self, text: str) -> None:
+        self.metrics.insert_failures.inc()
+        log.warning("clickhouse", reason=text)
+
+    def _trouble(self) -> str:
+        return str(self._failure) if self._failure is not None else ""
+
+    def _not_ready(self) -> str:
+        return "" if self._is_ready else "starting or stopping"
+
+    # -- taking down
+
+    async def _take_down(self) -> None:
+        for app in reversed(list(self._apps.values())):
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(app.stop(), STOP_WITHIN_S)
+        for close in reversed(self._closing):
+            with contextlib.suppress(Exception):
+                await asyncio.to_thread(close)
+        for runtime in self._runtimes.values():
+            await asyncio.to_thread(runtime.close)
+
+
+_EVENTS: Final = ("click", "sign_up", "order", "refund")
+
+
+class _ClickSink:
+    """IDENTITY's way to ClickHouse."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def put_clicks(
+        self, clicks: pa.Table, editions: npt.NDArray[np.uint64], partition: int, next_offset: int
+    ) -> None:  # fmt: skip
+        columns = click_columns(clicks, editions) if len(clicks) else None
+        self._writer.put("clicks", columns, TOPIC_OF["click"], partition, next_offset)
+
+
+def _agent(app: StepApp, topic: str, take: Callable[[Any], Any]) -> None:
+    """An agent that hands each batch over and waits until it is taken. What goes wrong is told by whoever takes."""
+
+    async def batches(stream: Any) -> None:
+        async for event in stream.events():
+            await take(event.message.value)
+
+    app.agent(app.topic(topic), name=f"take-{topic}")(batches)
+
+
+def state_folder(settings: Settings) -> Path:
+    """Where a worker keeps its steps' state."""
+    return settings.folder / "state"
