@@ -22,9 +22,9 @@ from typing import Final, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from pipeline.kafka.errors import BrokerError
 from pipeline.kafka.kafka_jars import (
     KAFKA_VERSION,
-    BrokerError,
     archive_classes,
     archive_flags,
     class_path,
@@ -195,6 +195,11 @@ class LocalBroker:
         if formatted.returncode:
             raise BrokerError(self._failed("Its data folder cannot be set up"))
 
+    def _cluster(self) -> str:
+        text = (self.folder / "data" / "meta.properties").read_text(encoding="utf-8")
+        found = re.search(r"^cluster\.id=(.+)$", text, re.M)
+        return found[1] if found else ""
+
     def _command(self, arguments: list[str]) -> list[str]:
         jars = os.pathsep.join(str(jar) for jar in class_path(self._tell))
         return [str(java()), *_JVM, *archive_flags(self._classes), "-cp", jars, *arguments]
@@ -212,11 +217,12 @@ class LocalBroker:
 
     def _await(self, timeout_s: float) -> None:
         assert self._process is not None  # noqa: S101  launched just before
+        cluster = self._cluster()  # another process may have taken the port, and may be a Kafka too
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             if self._process.poll() is not None:
                 raise BrokerError(self._failed(f"It ended with status {self._process.returncode}"))
-            if _listens(self.port) and answers(self.bootstrap):
+            if _listens(self.port) and _cluster_at(self.bootstrap) == cluster:
                 return
             time.sleep(0.02)
         raise BrokerError(self._failed(f"It did not answer on {self.bootstrap} within {timeout_s:.0f} s"))
@@ -252,6 +258,11 @@ class LocalBroker:
 
 def answers(bootstrap: str, timeout_s: float = 2.0) -> bool:
     """Whether a broker at ``bootstrap`` (PLAINTEXT) answers and is ready to lead partitions."""
+    return _cluster_at(bootstrap, timeout_s) is not None
+
+
+def _cluster_at(bootstrap: str, timeout_s: float = 2.0) -> str | None:
+    """The cluster id that is told at ``bootstrap``; None if nobody answers, or no partition has a leader yet."""
     quiet: dict[str, str | int | float | bool] = {
         "bootstrap.servers": bootstrap,
         "log_level": 0,
@@ -260,9 +271,11 @@ def answers(bootstrap: str, timeout_s: float = 2.0) -> bool:
         "socket.connection.setup.timeout.ms": 1000,
     }
     try:
-        return bool(AdminClient(quiet).list_topics(timeout=timeout_s).brokers)
+        told = AdminClient(quiet).list_topics(timeout=timeout_s)
     except KafkaException:
-        return False
+        return None
+    led = all(part.leader >= 0 for topic in told.topics.values() for part in topic.partitions.values())
+    return str(told.cluster_id) if told.brokers and led else None
 
 
 def _guard_of(pid: int) -> subprocess.Popen[bytes]:

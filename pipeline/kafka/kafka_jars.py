@@ -15,12 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from pipeline.kafka.errors import BrokerError
+
 KAFKA_VERSION: Final = "4.1.1"
 _ARTIFACTS: Final = f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}+org.slf4j:slf4j-simple:1.7.36"
-
-
-class BrokerError(Exception):
-    """The local Kafka cannot be had, does not start or does not answer; the text names the remedy."""
 
 
 def say_on_stderr(text: str) -> None:

@@ -1,0 +1,252 @@
+"""Topics as declared in ``schemas/topics``: read, created where they are missing, and compared with what exists.
+
+Nothing that exists is ever altered: other partitions would send keys elsewhere, another policy could lose records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml  # type: ignore[import-untyped]
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked as exported
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from pipeline.kafka.clients import ConfluentConfig
+from pipeline.kafka.errors import TopicsError, UnreachableError
+from pipeline.wire.own_schemas import schemas_folder
+
+_ANSWER_S: Final = 10.0
+_CREATE_S: Final = 30.0
+_POLICIES: Final = ("compact", "delete")
+_KEYS: Final = (
+    "topic", "description", "schema", "key", "partitions", "cleanup_policy", "retention_ms", "producers", "consumers",
+)  # fmt: skip
+
+REMEDY: Final = "Run crosscredit topics create."
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One declared topic. ``key`` names the fields of its records' key, ``retention_ms`` -1 is for ever."""
+
+    name: str
+    description: str
+    schema: str
+    key: tuple[str, ...]
+    partitions: int
+    cleanup_policy: str
+    retention_ms: int
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+
+
+def load_topics(schemas: Path | None = None) -> list[Topic]:
+    """The topics that ``schemas/topics`` declares, by name. TopicsError names file and key that cannot be used."""
+    folder = (schemas or schemas_folder()) / "topics"
+    files = sorted(folder.glob("*.yaml"))
+    if not files:
+        raise TopicsError(f"{folder} declares no topic. Name the folder `schemas` of crosscredit.")
+    return [_topic(file) for file in files]
+
+
+def create_topics(
+    config: ConfluentConfig, topics: Sequence[Topic], partitions: int | None = None, replication: int = 1
+) -> list[str]:
+    """Create what is missing and return its names; once it returns, every partition has a leader.
+
+    ``partitions`` goes before the declared numbers, for all topics. TopicsError, before anything is created, if a topic
+    exists otherwise than declared; UnreachableError if no broker answers.
+    """
+    admin = _Admin(config)
+    existing = admin.existing()
+    _refuse(_mismatches(admin, existing, topics, partitions))
+    missing = [topic for topic in topics if topic.name not in existing]
+    if missing:
+        admin.create([_new(topic, partitions or topic.partitions, replication) for topic in missing])
+        admin.await_leaders({topic.name: partitions or topic.partitions for topic in missing})
+    return [topic.name for topic in missing]
+
+
+def verify_topics(config: ConfluentConfig, topics: Sequence[Topic], partitions: int | None = None) -> None:
+    """TopicsError with every topic that is missing or otherwise than declared; UnreachableError if nobody answers."""
+    admin = _Admin(config)
+    existing = admin.existing()
+    missing = [f"{topic.name}: it does not exist." for topic in topics if topic.name not in existing]
+    problems = missing + _mismatches(admin, existing, topics, partitions)
+    if problems:
+        remedies = ([REMEDY] if missing else []) + ([_ALTER] if len(problems) > len(missing) else [])
+        raise TopicsError("\n".join(["Topics are not as declared in schemas/topics:", *problems, *remedies]))
+
+
+def cluster_id(config: ConfluentConfig) -> str:
+    """The id that the cluster gave itself. UnreachableError if no broker answers."""
+    return str(_Admin(config).metadata().cluster_id)
+
+
+_ALTER: Final = (
+    "Alter what exists to what is expected (kafka-configs.sh), or delete the topic if its records are not needed (with"
+    " other partitions it cannot be kept: keys would move), and run crosscredit topics create."
+)
+
+
+def _refuse(mismatches: list[str]) -> None:
+    if mismatches:
+        raise TopicsError("\n".join(["Topics exist, but not as declared:", *mismatches, _ALTER]))
+
+
+class _Admin:
+    """An admin client whose errors are ours."""
+
+    def __init__(self, config: ConfluentConfig) -> None:
+        self._bootstrap = config["bootstrap.servers"]
+        self._said: list[str] = []
+        heard: dict[str, Any] = {"error_cb": lambda error: self._said.append(error.str()), "log_level": 0}
+        self._client = AdminClient({**config, **heard})
+
+    def metadata(self) -> ClusterMetadata:
+        try:
+            return self._client.list_topics(timeout=_ANSWER_S)
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+
+    def existing(self) -> dict[str, int]:
+        """The number of partitions of each topic."""
+        return {name: len(topic.partitions) for name, topic in self.metadata().topics.items()}
+
+    def configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The configuration of each of these topics."""
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+        if not resources:
+            return {}
+        asked = self._client.describe_configs(resources, request_timeout=_ANSWER_S)
+        try:
+            return {
+                str(resource.name): {key: str(entry.value) for key, entry in future.result().items()}
+                for resource, future in asked.items()
+            }
+        except KafkaException as error:
+            raise self._unreachable(error) from error
+
+    def create(self, topics: list[NewTopic]) -> None:
+        for name, future in self._client.create_topics(topics, request_timeout=_CREATE_S).items():
+            try:
+                future.result()
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else made it meanwhile
+                    raise TopicsError(
+                        f"{name} cannot be created: {error.args[0].str()}. Create it by hand as schemas/topics declares"
+                        " it, or let this user create topics."
+                    ) from error
+
+    def await_leaders(self, partitions_of: Mapping[str, int]) -> None:
+        until = time.monotonic() + _CREATE_S
+        while time.monotonic() < until:
+            topics = self.metadata().topics
+            if all(
+                name in topics
+                and len(topics[name].partitions) >= partitions
+                and all(each.leader >= 0 for each in topics[name].partitions.values())
+                for name, partitions in partitions_of.items()
+            ):
+                return
+            time.sleep(0.05)
+        raise UnreachableError(
+            f"The topics were created, but Kafka at {self._bootstrap} has no leader for all of them. See its log, then"
+            " run this again."
+        )
+
+    def _unreachable(self, error: KafkaException) -> UnreachableError:
+        why = self._said[-1] if self._said else error.args[0].str()
+        return UnreachableError(
+            f"No Kafka answers at {self._bootstrap} ({why}). Start one with `crosscredit stack up`, or name yours with"
+            " --bootstrap HOST:PORT or CROSSCREDIT_KAFKA_BOOTSTRAP."
+        )
+
+
+def _mismatches(
+    admin: _Admin, existing: Mapping[str, int], topics: Sequence[Topic], partitions: int | None
+) -> list[str]:
+    here = [topic for topic in topics if topic.name in existing]
+    configs = admin.configs([topic.name for topic in here])
+    found = []
+    for topic in here:
+        config = configs[topic.name]
+        for what, expected, actual in (
+            ("partitions", str(partitions or topic.partitions), str(existing[topic.name])),
+            ("cleanup.policy", topic.cleanup_policy, config["cleanup.policy"]),
+            ("retention.ms", str(topic.retention_ms), config["retention.ms"]),
+        ):
+            if expected != actual:
+                found.append(f"{topic.name}: {what} is {actual}, expected {expected}.")
+    return found
+
+
+def _new(topic: Topic, partitions: int, replication: int) -> NewTopic:
+    config = {"cleanup.policy": topic.cleanup_policy, "retention.ms": str(topic.retention_ms)}
+    return NewTopic(topic.name, num_partitions=partitions, replication_factor=replication, config=config)
+
+
+def _topic(file: Path) -> Topic:
+    try:
+        read = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise TopicsError(f"{file}: is no YAML ({error}). Compare it with its neighbours.") from error
+    if not isinstance(read, dict):
+        raise TopicsError(f"{file}: has no keys. It needs {', '.join(_KEYS)}.")
+    for key in read:
+        if key not in _KEYS:
+            raise TopicsError(f"{file}: the key {key} is not known. Known are {', '.join(_KEYS)}.")
+    for key in _KEYS:
+        if key not in read:
+            raise TopicsError(f"{file}: the key {key} is missing. Add it.")
+    topic = Topic(
+        name=_text(file, read, "topic"),
+        description=_text(file, read, "description"),
+        schema=_text(file, read, "schema"),
+        key=_texts(file, read, "key"),
+        partitions=_integer(file, read, "partitions"),
+        cleanup_policy=_text(file, read, "cleanup_policy"),
+        retention_ms=_integer(file, read, "retention_ms"),
+        producers=_texts(file, read, "producers"),
+        consumers=_texts(file, read, "consumers"),
+    )
+    if topic.name != file.stem:
+        raise TopicsError(f"{file}: topic is {topic.name}. Name topic and file alike.")
+    if topic.cleanup_policy not in _POLICIES:
+        raise TopicsError(f"{file}: cleanup_policy is {topic.cleanup_policy}. Use one of {', '.join(_POLICIES)}.")
+    if topic.partitions < 1:
+        raise TopicsError(f"{file}: partitions is {topic.partitions}. Use a number from 1.")
+    if topic.retention_ms != -1 and topic.retention_ms < 1:
+        raise TopicsError(f"{file}: retention_ms is {topic.retention_ms}. Use milliseconds, or -1 for ever.")
+    return topic
+
+
+def _text(file: Path, read: Mapping[str, object], key: str) -> str:
+    value = read[key]
+    if not isinstance(value, str) or not value:
+        raise TopicsError(f"{file}: {key} is {value!r}. It must be text.")
+    return value
+
+
+def _texts(file: Path, read: Mapping[str, object], key: str) -> tuple[str, ...]:
+    value = read[key]
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        raise TopicsError(f"{file}: {key} is {value!r}. It must be a list of texts.")
+    return tuple(value)
+
+
+def _integer(file: Path, read: Mapping[str, object], key: str) -> int:
+    value = read[key]
+    if type(value) is not int:
+        raise TopicsError(f"{file}: {key} is {value!r}. It must be a whole number.")
+    return value
