@@ -14,6 +14,8 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from pipeline import cli_worker
+
 DEMO_FOLDER = Path("crosscredit-demo")
 
 _PIPED_WIDTH = 140
@@ -29,6 +31,8 @@ app = App(
     version=lambda: metadata.version("crosscredit"),
     suppress_keyboard_interrupt=False,  # status_of says what to do next
 )
+
+cli_worker.add_to(app)
 
 # The parser takes a lone "-" for an option without a name, so standard input travels through it under this name.
 _STANDARD_INPUT = "standard-input:"
@@ -175,10 +179,25 @@ def _unusable() -> tuple[type[Exception], ...]:
     from pipeline.domain.terms_rules import TermsError
     from pipeline.embedded.database import DatabaseError
     from pipeline.embedded.engine import TermsChangedError
+    from pipeline.kafka.errors import KafkaSettingsError
+    from pipeline.settings import SettingsError
     from pipeline.state.rocks import StateError
     from pipeline.wire.files import InputError
 
-    return UnusableError, TermsError, InputError, DatabaseError, StateError, TermsChangedError, WarehouseError
+    return (
+        UnusableError, TermsError, InputError, DatabaseError, StateError, TermsChangedError, WarehouseError,
+        SettingsError, KafkaSettingsError,
+    )  # fmt: skip
+
+
+def _failed() -> tuple[type[Exception], ...]:
+    """What goes wrong with good arguments, and may go right when it is tried again."""
+    if "pipeline.agents.worker" not in sys.modules:
+        return ()
+    from pipeline.agents.worker import WorkerFailedError
+    from pipeline.kafka.errors import TopicsError, UnreachableError
+
+    return WorkerFailedError, UnreachableError, TopicsError
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -214,8 +233,8 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return EXIT_FAILED
     except Exception as error:
-        if not isinstance(error, _unusable()):
+        if not isinstance(error, _unusable() + _failed()):
             raise
         print(error, file=sys.stderr)
-        return EXIT_UNUSABLE
+        return EXIT_FAILED if isinstance(error, _failed()) else EXIT_UNUSABLE
     return 0
