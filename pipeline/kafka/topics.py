@@ -88,9 +88,13 @@ def verify_topics(config: ConfluentConfig, topics: Sequence[Topic], partitions: 
         raise TopicsError("\n".join(["Topics are not as declared in schemas/topics:", *problems, *remedies]))
 
 
-def cluster_id(config: ConfluentConfig) -> str:
-    """The id that the cluster gave itself. UnreachableError if no broker answers."""
-    return str(_Admin(config).metadata().cluster_id)
+def cluster_with(config: ConfluentConfig, names: Sequence[str]) -> str:
+    """The id of the cluster. TopicsError if it lacks a topic of these names, UnreachableError if nobody answers."""
+    told = _Admin(config).metadata()
+    missing = [name for name in names if name not in told.topics]
+    if missing:
+        raise TopicsError(f"Kafka at {config['bootstrap.servers']} has no topic {', '.join(missing)}. {REMEDY}")
+    return str(told.cluster_id)
 
 
 _ALTER: Final = (

@@ -165,6 +165,16 @@ class Admission:
         return refusals
 
 
+class AnyTerms(Admission):
+    """Admits what would be an event under some terms: only ``malformed`` and ``invalid_field`` are looked for."""
+
+    def __init__(self) -> None:
+        super().__init__(Catalogue.of(()))
+
+    def _refusals(self, event_type: EventType, columns: Mapping[str, Column]) -> list[tuple[str, Mask]]:  # noqa: ARG002
+        return []
+
+
 def merged(parts: Sequence[Admitted]) -> Admitted:
     """Consecutive chunks of one source as one; at least one is needed."""
     tables: dict[str, list[pa.Table]] = {}

@@ -54,8 +54,12 @@ class Source:
 
         Chunks may be read again from the start (but not of standard input). InputError if the disk fails.
         """
+        return self.chunks_by(Admission(catalogue), chunk_records)
+
+    def chunks_by(self, admission: Admission, chunk_records: int = 100_000) -> Iterator[Admitted]:
+        """The same, judged by rules of the caller's own."""
         stream = ByteStream(self.path, self.name, self.compression)
-        parts = self._parts(stream, Admission(catalogue), chunk_records)
+        parts = self._parts(stream, admission, chunk_records)
         return _regrouped(_to_the_last_byte(parts, stream), chunk_records)
 
     def _parts(self, stream: ByteStream, admission: Admission, chunk_records: int) -> Iterator[Admitted]:
