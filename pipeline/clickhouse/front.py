@@ -5,8 +5,9 @@ For the local stack and the tests, where no server can be installed; production 
     python -m pipeline.clickhouse.front --path DIR --port 8123
 
 It prints ``Ready: http://127.0.0.1:8123`` when it serves, and ends within two seconds of SIGTERM. It knows no users and
-no passwords, so it listens on this machine alone, and a browser's pages may not speak to it. Sessions, external data
-and compressed answers are not offered; everything else that clickhouse-connect asks of a server is.
+no passwords, so it listens on this machine alone, and a browser's pages may not speak to it. Everything that
+clickhouse-connect asks of a server is offered, but external data, compressed answers and sessions: a session's name is
+accepted, and nothing is kept from one of its requests to the next.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import os
 import signal
 import socket
 import sys
+import threading
 import uuid
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -39,7 +41,9 @@ _T = TypeVar("_T")
 
 MAX_BODY_BYTES: Final = 256 << 20
 THREADS: Final = 8
-_GRACE_SECONDS: Final = 0.7  # for requests under way when told to stop
+_GRACE_SECONDS: Final = 0.4  # for requests under way when told to stop; aiohttp takes it twice
+
+_DEADLINE_SECONDS: Final = 1.5
 
 _TRANSPORT: Final = frozenset(
     (
@@ -61,6 +65,15 @@ _STATUS: Final[Mapping[int, int]] = {
     439: 503,
 }
 """HTTP status of an engine's error code, as the server has it; the others are 500."""
+
+
+_UNPACKERS: Final[Mapping[str, Callable[[], Any]]] = {
+    "lz4": LZ4FrameDecompressor,
+    "zstd": zstd.ZstdDecompressor,
+    "gzip": partial(zlib.decompressobj, zlib.MAX_WBITS | 16),
+    "deflate": partial(zlib.decompressobj, zlib.MAX_WBITS | 32),
+}
+"""By content encoding."""
 
 
 class _DropError(Exception):
@@ -131,15 +144,15 @@ class Front:
         """Send block by block. After an error there is no last chunk, by which the client knows."""
         response = web.StreamResponse(headers=headers)
         response.enable_chunked_encoding()
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             while (part := await self._threaded(_next_part, answer)) is not None:
                 await response.write(part)
-        except EngineError:
+            await response.write_eof()
+        except (EngineError, ConnectionError):  # the engine refused, or the client went away
             return _dropped(request)
-        finally:
+        finally:  # never left to the garbage collector: chDB ends a stream with Python's lock held, and may wait for it
             await self._threaded(_close_parts, answer)
-        await response.write_eof()
         return response
 
     async def _parse(self, request: web.Request) -> Request:
@@ -152,8 +165,6 @@ class Front:
                 given[name] = value
         elif request.can_read_body:
             body = await self._body(request)
-        if given.get("session_id"):
-            raise EngineError("Sessions are not offered by this front. (NOT_IMPLEMENTED)", 48)
         statement = Statement.of(
             given.get("query", ""), body, given.get("default_format") or request.headers.get("X-ClickHouse-Format")
         )
@@ -248,17 +259,18 @@ def _unpacked(body: bytes, encoding: str, limit: int) -> bytes:
     """The body without its compression, of at most ``limit`` bytes."""
     if encoding == "identity":
         return body
-    if encoding == "lz4":
-        plain: bytes = LZ4FrameDecompressor().decompress(body, limit + 1)
-    elif encoding == "zstd":
-        plain = zstd.ZstdDecompressor().decompress(body, limit + 1)
-    elif encoding in ("gzip", "deflate"):
-        plain = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, limit + 1)
-    else:
-        raise EngineError(f"Unknown compression {encoding!r}: send lz4, zstd, gzip or deflate.", 89)
-    if len(plain) > limit:
-        raise EngineError(f"The body is longer than {limit} bytes: insert fewer rows at once.", 307)
-    return plain
+    if encoding not in _UNPACKERS:
+        raise EngineError(f"Unknown compression {encoding!r}: send {', '.join(_UNPACKERS)}.", 89)
+    plain = bytearray()
+    while body:  # one frame after the other
+        unpacker = _UNPACKERS[encoding]()
+        plain += unpacker.decompress(body, limit + 1 - len(plain))
+        if len(plain) > limit:
+            raise EngineError(f"The body is longer than {limit} bytes: insert fewer rows at once.", 307)
+        if not unpacker.eof:
+            raise EOFError("it ends too early")
+        body = unpacker.unused_data
+    return bytes(plain)
 
 
 def _next_part(answer: Answer) -> bytes | None:
@@ -273,8 +285,11 @@ def _close_parts(answer: Answer) -> None:
             close()
 
 
-async def serve(front: Front, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Says on standard output when and where it is ready."""
+async def serve(front: Front, host: str, port: int, give_up: Callable[[], object]) -> None:
+    """Serve until SIGTERM or SIGINT. Says on standard output when and where it is ready.
+
+    ``give_up`` is called where the requests under way do not let it stop in time.
+    """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -287,6 +302,9 @@ async def serve(front: Front, host: str, port: int) -> None:
     sys.stdout.write(f"Ready: http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     await stopping.wait()
+    deadline = threading.Timer(_DEADLINE_SECONDS, give_up)
+    deadline.daemon = True
+    deadline.start()
     await runner.cleanup()
 
 
@@ -305,15 +323,19 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     front = Front(engine, Faults() if asked.faults else None, asked.max_body_mib << 20)
+
+    def give_up() -> None:
+        engine.abandon()
+        os._exit(0)
+
     try:
-        asyncio.run(serve(front, asked.host, asked.port))
+        asyncio.run(serve(front, asked.host, asked.port, give_up))
     except OSError as error:
         sys.stderr.write(f"Cannot listen on {asked.host}:{asked.port}: {error.strerror or error}. Name another port.\n")
         return 1
     finally:
         if front.is_busy:  # a query cannot be interrupted; what was acknowledged is stored
-            engine.abandon()
-            os._exit(0)
+            give_up()
         engine.close()
     return 0
 
