@@ -5,16 +5,21 @@ from __future__ import annotations
 import datetime
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import avro.io
 import avro.schema
 import fastavro
+import msgspec
 import pytest
 from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
 
+from pipeline.domain.contribution import Contribution
 from pipeline.domain.events import EVENT_TYPES
+from pipeline.steps.clicks import KeptClick
+from pipeline.steps.rows import COLUMNS
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 FILES = sorted(SCHEMAS.glob("*.avsc"))
@@ -35,13 +40,15 @@ def example_of(record: str, schema: dict[str, Any], *, times_as_datetimes: bool)
             continue
         if field["type"] == "bytes":
             example[field["name"]] = value.encode("latin-1")
+        elif "decimal" in json.dumps(field["type"]):
+            example[field["name"]] = Decimal(int.from_bytes(value.encode("latin-1"), "big", signed=True))
         elif times_as_datetimes and "timestamp-millis" in json.dumps(field["type"]):
             example[field["name"]] = datetime.datetime.fromtimestamp(value / 1000, datetime.UTC)
     return example
 
 
 def test_there_are_schemas() -> None:
-    assert len(RECORDS) == 13
+    assert len(RECORDS) == 17
 
 
 @pytest.mark.parametrize("path", FILES, ids=NAMES)
@@ -101,9 +108,74 @@ def test_an_event_schema_is_the_contracts_table(event_type: str) -> None:
         assert field["type"] == (base if known.required else ["null", base])
 
 
-def test_a_touchpoint_is_a_customer_and_a_click() -> None:
-    fields = [field["name"] for field in json.loads(versions_of("touchpoint")[-1].read_text())["fields"]]
-    assert fields == ["customer_id", *EVENT_TYPES["click"].field_names]
+TABLES = {
+    "attribution": "attributions",
+    "referral": "referrals",
+    "ledger_entry": "ledger_entries",
+    "milestone": "milestones",
+    "dead_letter": "dead_letters",
+    "late_event": "dead_letters",
+    "kept_sign_up": "sign_ups",
+    "kept_order": "orders",
+    "kept_refund": "refunds",
+}
+
+
+def names_of(record: str) -> list[str]:
+    return [field["name"] for field in json.loads(versions_of(record)[-1].read_text())["fields"]]
+
+
+@pytest.mark.parametrize("record", TABLES)
+def test_a_record_of_a_table_is_the_row_that_a_step_gives(record: str) -> None:
+    assert names_of(record) == [*COLUMNS[TABLES[record]], "version", "is_deleted"]
+
+
+@pytest.mark.parametrize("event_type", ["sign_up", "order", "refund"])
+def test_what_is_kept_of_an_event_has_the_fields_of_the_event(event_type: str) -> None:
+    kept = {field["name"]: field for field in json.loads(versions_of(f"kept_{event_type}")[-1].read_text())["fields"]}
+    for field in json.loads(versions_of(event_type)[-1].read_text())["fields"]:
+        assert kept[field["name"]] == field
+
+
+def test_a_touchpoint_is_a_kept_click_under_a_customer_and_nothing_else_of_the_click() -> None:
+    kept = [name for name in KeptClick._fields if name != "fingerprint"]
+    assert kept[:2] == ["edition", "at"]
+    assert names_of("touchpoint") == [
+        "brand_id",
+        "customer_id",
+        "visitor_id",
+        "event_id",
+        "edition",
+        "occurred_at",
+        *kept[2:],
+    ]
+
+
+def test_the_example_of_a_contribution_holds_one() -> None:
+    schema = json.loads(versions_of("contribution")[-1].read_text())
+    example = example_of("contribution", schema, times_as_datetimes=False)
+    held = msgspec.msgpack.decode(example["payload"], type=Contribution)
+
+    assert (held.program_id, held.customer_id, held.version) == tuple(example.values())[:3]
+    assert held.elements
+
+
+def test_each_schema_has_an_id_that_never_changes() -> None:
+    ids: dict[str, int] = json.loads((SCHEMAS / "ids.json").read_text())
+    assert sorted(ids) == NAMES
+    assert list(ids.values()) == list(range(1, len(ids) + 1)), "a new schema takes the next number, at the end"
+    assert list(ids)[: len(RELEASED)] == RELEASED
+
+
+# In the order of their ids. Add new ones at the end; change nothing.
+RELEASED = [
+    f"{record}.v1"
+    for record in (
+        *("click", "sign_up", "order", "refund", "binding", "touchpoint", "contribution", "watermark"),
+        *("attribution", "referral", "ledger_entry", "milestone", "dead_letter", "late_event"),
+        *("kept_sign_up", "kept_order", "kept_refund"),
+    )
+]
 
 
 # Compatibility: BACKWARD_TRANSITIVE. Each version reads what any version before it wrote.

@@ -15,7 +15,10 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 TOPICS: dict[str, dict[str, Any]] = {
     path.name.removesuffix(".yaml"): yaml.safe_load(path.read_text()) for path in sorted((SCHEMAS / "topics").iterdir())
 }
-OUTCOMES = ("attribution", "referral", "ledger_entry", "milestone", "dead_letter", "late_event")
+OUTCOMES = (
+    *("attribution", "referral", "ledger_entry", "milestone", "dead_letter", "late_event"),
+    *("kept_sign_up", "kept_order", "kept_refund", "watermark"),
+)
 KEYS = {
     "topic",
     "description",
@@ -48,7 +51,7 @@ def test_a_topics_key_is_made_of_required_fields_of_its_schema(name: str) -> Non
     types = {field["name"]: field["type"] for field in schema["fields"]}
     assert TOPICS[name]["key"]
     for field in TOPICS[name]["key"]:
-        assert types[field] in ("string", "long")
+        assert types[field] in ("string", "int", "long")
 
 
 def test_each_schema_has_a_topic_and_each_topic_a_schema() -> None:
