@@ -80,6 +80,8 @@ class StepRuntime:
         self._ends: dict[int, Mapping[str, int]] = {}  # of partitions that have not caught up yet
         self._unsettled: set[int] = set()
         self._wanted: dict[int, object] = {}  # partitions that are assigned, each with the mark of its assignment
+        self._mark_of: dict[int, object] = {}
+        self._opening: dict[int, threading.Lock] = {}
         self._lock = threading.Lock()
         self._work = ThreadPoolExecutor(1, thread_name_prefix=f"{step.name}-work")
         self._catching_up = ThreadPoolExecutor(CATCHING_UP_AT_ONCE, thread_name_prefix=f"{step.name}-catch-up")
@@ -99,7 +101,7 @@ class StepRuntime:
 
     def take(self, batch: RecordBatch) -> Future[None]:
         """Work on a batch; the result comes when it was taken. Of a partition that is not ready nothing is taken."""
-        return self._work.submit(self._guarded, self._take, batch)
+        return self._work.submit(self._guarded, self._take, batch, self._wanted.get(batch.partition))
 
     def settle(self) -> Future[None]:
         """Derive and send what was taken since the last time, and tell how far that makes the inputs safe."""
@@ -134,35 +136,45 @@ class StepRuntime:
             raise
 
     def _prepare(self, number: int, mark: object) -> None:
-        while number in self._ready:  # an earlier assignment is still being let go
-            time.sleep(0.01)
         began = time.monotonic()
-        while True:
-            reader = self._open_log()
-            try:
-                partition, reached = self._caught_up(number, reader, lambda: self._wanted.get(number) is mark)
-                break
-            except LogUnreadableError as error:
-                log.warning("state cannot be restored yet", step=self.step.name, partition=number, reason=str(error))
-                if self._wanted.get(number) is not mark:
-                    return
-                time.sleep(_PAUSE_S)
-            finally:
-                reader.close()
-        with self._lock:
-            if self._wanted.get(number) is not mark:
+        with self._opening.setdefault(number, threading.Lock()):  # one at a time has the folder
+            while number in self._ready and self._wanted.get(number) is mark:
+                time.sleep(0.01)  # an earlier assignment is still being let go
+            opened = self._patiently_caught_up(number, mark)
+            if opened is None:
+                return
+            partition, reached = opened
+            with self._lock:  # whoever revokes it from here on, does so after it became ready
+                wanted = self._wanted.get(number) is mark
+                if wanted:
+                    made_ready = self._work.submit(self._guarded, self._make_ready, partition, mark, reached)
+            if not wanted:
                 partition.state.close()
                 return
-        self._work.submit(self._guarded, self._make_ready, partition, reached).result()
+            made_ready.result()
         if reached.restored:
             log.info(
                 "state restored", step=self.step.name, partition=number, records=reached.restored,
                 seconds=round(time.monotonic() - began, 1),
             )  # fmt: skip
 
-    def _make_ready(self, partition: StepPartition, reached: Reached) -> None:
+    def _patiently_caught_up(self, number: int, mark: object) -> tuple[StepPartition, Reached] | None:
+        """The partition, however long Kafka is away; None once it is not wanted any more."""
+        while self._wanted.get(number) is mark:
+            reader = self._open_log()
+            try:
+                return self._caught_up(number, reader, lambda: self._wanted.get(number) is mark)
+            except LogUnreadableError as error:
+                log.warning("state cannot be restored yet", step=self.step.name, partition=number, reason=str(error))
+                time.sleep(_PAUSE_S)
+            finally:
+                reader.close()
+        return None
+
+    def _make_ready(self, partition: StepPartition, mark: object, reached: Reached) -> None:
         partition.start()
         self._ready[partition.number] = partition
+        self._mark_of[partition.number] = mark
         self._ends[partition.number] = reached.ends
         self._unsettled.add(partition.number)
 
@@ -187,9 +199,10 @@ class StepRuntime:
         folder.mkdir(parents=True, exist_ok=True)
         return self._make(number, RocksStore(folder, cache_mib=8, write_buffer_mib=8))
 
-    def _take(self, batch: RecordBatch) -> None:
+    def _take(self, batch: RecordBatch, mark: object) -> None:
         partition = self._ready.get(batch.partition)
-        if partition is not None:
+        # A batch of an earlier assignment may lie beyond where this one begins: taking it would skip records.
+        if partition is not None and self._mark_of[batch.partition] is mark:
             partition.take(batch)
             self._unsettled.add(batch.partition)
 
