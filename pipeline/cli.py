@@ -14,11 +14,10 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from pipeline import cli_worker
+from pipeline import cli_kafka, cli_worker
+from pipeline.cli_terminal import console, for_the_parser, paths_of
 
 DEMO_FOLDER = Path("crosscredit-demo")
-
-_PIPED_WIDTH = 140
 
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
@@ -32,10 +31,8 @@ app = App(
     suppress_keyboard_interrupt=False,  # status_of says what to do next
 )
 
+cli_kafka.add_to(app)
 cli_worker.add_to(app)
-
-# The parser takes a lone "-" for an option without a name, so standard input travels through it under this name.
-_STANDARD_INPUT = "standard-input:"
 
 
 class UnusableError(Exception):
@@ -78,14 +75,14 @@ def run_command(
     from pipeline.wire.files import open_sources
 
     catalogue = load_catalogue([Path(each) for each in program])
-    sources = open_sources(["-" if each == _STANDARD_INPUT else each for each in input])
+    sources = open_sources(paths_of(input))
     _check_output(output)
     with Database.open(database) as opened:
         counts = run(opened, catalogue, sources, TerminalWatcher(Console(stderr=True)))
         if output is not None:
             export_jsonl(opened.warehouse, output)
         print_summary(
-            _console(),
+            console(),
             opened.warehouse,
             catalogue,
             counts,
@@ -137,7 +134,7 @@ def demo_command(*, folder: Path = DEMO_FOLDER, seed: int = 2026, events: int = 
     """
     from pipeline.demo.command import run_demo
 
-    run_demo(folder, seed, events, _console())
+    run_demo(folder, seed, events, console())
 
 
 def _hints(database: Path | None, output: Path | None, conversion_id: str) -> list[str]:
@@ -151,12 +148,6 @@ def _hints(database: Path | None, output: Path | None, conversion_id: str) -> li
     elif database is None:
         hints.append("Add --output FOLDER to get the outcomes as JSON Lines.")
     return hints
-
-
-def _console() -> Console:
-    """Where results are printed; in a pipe or file as wide as they need."""
-    console = Console()
-    return console if console.is_terminal else Console(width=_PIPED_WIDTH)
 
 
 def _check_output(output: Path | None) -> None:
@@ -183,21 +174,33 @@ def _unusable() -> tuple[type[Exception], ...]:
     from pipeline.settings import SettingsError
     from pipeline.state.rocks import StateError
     from pipeline.wire.files import InputError
+    from pipeline.wire.own_schemas import MissingSchemasError
 
-    return (
+    found = (
         UnusableError, TermsError, InputError, DatabaseError, StateError, TermsChangedError, WarehouseError,
-        SettingsError, KafkaSettingsError,
+        SettingsError, KafkaSettingsError, MissingSchemasError,
     )  # fmt: skip
+    if "pipeline.wire.schema_ids" in sys.modules:
+        from pipeline.wire.schema_ids import SchemaRefusedError
+
+        return (*found, SchemaRefusedError)
+    return found
 
 
 def _failed() -> tuple[type[Exception], ...]:
     """What goes wrong with good arguments, and may go right when it is tried again."""
-    if "pipeline.agents.worker" not in sys.modules:
-        return ()
-    from pipeline.agents.worker import WorkerFailedError
-    from pipeline.kafka.errors import TopicsError, UnreachableError
+    from pipeline.kafka.errors import BrokerError, DeliveryError, TopicsError, UnreachableError
 
-    return WorkerFailedError, UnreachableError, TopicsError
+    found: list[type[Exception]] = [UnreachableError, TopicsError, DeliveryError, BrokerError]
+    if "pipeline.agents.worker" in sys.modules:
+        from pipeline.agents.worker import WorkerFailedError
+
+        found.append(WorkerFailedError)
+    if "pipeline.wire.schema_ids" in sys.modules:
+        from pipeline.wire.schema_ids import RegistryUnavailableError
+
+        found.append(RegistryUnavailableError)
+    return tuple(found)
 
 
 class _WithoutPandas(MetaPathFinder):
@@ -215,11 +218,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def status_of(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when it ran, 2 for unusable arguments, terms or files, 130 when interrupted."""
+    """Run the command line and return its status.
+
+    0 when it ran, 1 for a service that failed, 2 for unusable arguments, terms or files, 130 when interrupted.
+    """
     try:
         tokens = sys.argv[1:] if arguments is None else arguments
         app(
-            [_STANDARD_INPUT if token == "-" else token for token in tokens],
+            for_the_parser(tokens),
             exit_on_error=False,
             print_error=True,
             result_action="return_value",

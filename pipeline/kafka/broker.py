@@ -32,7 +32,7 @@ from pipeline.kafka.kafka_jars import (
     say_on_stderr,
 )
 
-__all__ = ["BrokerError", "LocalBroker", "answers"]
+__all__ = ["BrokerError", "LocalBroker", "answers", "free_port", "listens"]
 
 _HOST: Final = "127.0.0.1"
 _START_S: Final = 60.0
@@ -167,6 +167,12 @@ class LocalBroker:
         self._port = port
         self.start()
 
+    def release(self) -> None:
+        """Let go of a detached process: from here on it is nobody's, and ends by its process id alone."""
+        if self._process is not None:
+            self._process.returncode = 0  # else it would be reported as forgotten
+        self._process = None
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -181,8 +187,8 @@ class LocalBroker:
         self.folder.mkdir(parents=True, exist_ok=True)
         properties, data = self.folder / "server.properties", self.folder / "data"
         if self._port is None:
-            self._port = _last_port(properties) or _free_port()
-        text = _PROPERTIES.format(host=_HOST, port=self._port, controller_port=_free_port(), data=data)
+            self._port = _last_port(properties) or free_port()
+        text = _PROPERTIES.format(host=_HOST, port=self._port, controller_port=free_port(), data=data)
         properties.write_text(text, encoding="utf-8")
         if (data / "meta.properties").exists():
             return
@@ -222,7 +228,7 @@ class LocalBroker:
         while time.monotonic() < until:
             if self._process.poll() is not None:
                 raise BrokerError(self._failed(f"It ended with status {self._process.returncode}"))
-            if _listens(self.port) and _cluster_at(self.bootstrap) == cluster:
+            if listens(self.port) and _cluster_at(self.bootstrap) == cluster:
                 return
             time.sleep(0.02)
         raise BrokerError(self._failed(f"It did not answer on {self.bootstrap} within {timeout_s:.0f} s"))
@@ -297,19 +303,21 @@ def _last_port(properties: Path) -> int | None:
     if not properties.exists():
         return None
     found = re.search(r"^advertised\.listeners=PLAINTEXT://.*:(\d+)$", properties.read_text(encoding="utf-8"), re.M)
-    if found is None or _listens(int(found[1])):
+    if found is None or listens(int(found[1])):
         return None
     return int(found[1])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody has at this moment."""
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody listens on that port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((_HOST, port)) == 0
