@@ -78,6 +78,7 @@ class StepApp(faust.App):
     async def _on_agent_error(self, agent: AgentT[Any], exc: BaseException) -> None:
         self.batches.halt()
         self.log.error("Agent %s failed, the app stops here: %r", agent.name, exc)
+        await self.batches.commit()  # a crash ends the Kafka client at once
         await self.crash(exc)
 
     async def _verify_topics(self) -> None:

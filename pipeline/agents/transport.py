@@ -422,7 +422,7 @@ class BatchConsumer(driver.Consumer):
             except (TimeoutError, asyncio.CancelledError, KafkaError) as failure:
                 if isinstance(failure, asyncio.CancelledError) and not self._thread.should_stop:
                     raise
-                if isinstance(failure, KafkaError) and not failure.retriable:
+                if isinstance(failure, KafkaError) and not (failure.retriable or self.should_stop):
                     await self.crash(failure)
                 self.log.warning("Offsets not committed, tried again later: %r", failure)
                 return False
@@ -572,6 +572,9 @@ class BatchConsumer(driver.Consumer):
             self._waker.set_result(None)
 
     def _in_thread(self, work: Coroutine[Any, Any, _T]) -> asyncio.Future[_T]:
+        if self._thread.thread_loop.is_closed():  # a crash ends the thread at once
+            work.close()
+            raise ConsumerStoppedError
         future: ThreadFuture[_T] = asyncio.run_coroutine_threadsafe(work, self._thread.thread_loop)
         return asyncio.wrap_future(future)
 
