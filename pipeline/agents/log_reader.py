@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from pipeline.topology import TOPIC_OF
 from pipeline.wire.batches import RecordBatch
 
 _RECORDS_AT_ONCE: Final = 10_000
@@ -21,6 +24,7 @@ class LogReader:
     """Reads the log of one consumer group's topics. One thread uses it."""
 
     def __init__(self, config: Mapping[str, Any], group: str) -> None:
+        self._admin = AdminClient(dict(config))
         self._consumer = Consumer(
             {
                 **config,
@@ -28,7 +32,7 @@ class LogReader:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "isolation.level": "read_committed",
-                "enable.partition.eof": False,
+                "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
             }
         )
@@ -45,6 +49,20 @@ class LogReader:
         )  # fmt: skip
         return int(found.offset) if found.offset >= 0 else 0
 
+    def ends(self, record: str, partitions: int) -> dict[int, int]:
+        """The offset after the last record of each partition of a record's topic."""
+        topic = TOPIC_OF[record]
+        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
+        answers = self._ask(lambda: self._admin.list_offsets(asked, request_timeout=_TIMEOUT_S))
+        return {where.partition: self._ask(answer.result).offset for where, answer in answers.items()}
+
+    def have_committed(self, record: str, ends: Mapping[int, int]) -> bool:
+        """Whether the group has committed everything before ``ends``, of partitions of a record's topic."""
+        topic = TOPIC_OF[record]
+        asked = [TopicPartition(topic, number) for number in ends]
+        found = self._ask(lambda: self._consumer.committed(asked, timeout=_TIMEOUT_S))
+        return all(each.offset >= ends[each.partition] or ends[each.partition] == 0 for each in found)
+
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """The first offset that the log still has, and the one after its last record."""
         low, high = self._ask(
@@ -60,21 +78,25 @@ class LogReader:
             return
         where = TopicPartition(topic, partition, position)
         self._consumer.assign([where])
-        silent_s = 0.0
+        heard_at = time.monotonic()
         try:
             while position < end:
                 messages = self._ask(lambda: self._consumer.consume(_RECORDS_AT_ONCE, timeout=0.2))
-                (at,) = self._consumer.position([where])
-                if at.offset not in (OFFSET_INVALID, position) and at.offset >= 0:
-                    position, silent_s = int(at.offset), 0.0
-                else:
-                    silent_s += 0.2
-                    if silent_s > _TIMEOUT_S:
-                        raise LogUnreadableError(f"{topic}/{partition} gave nothing for {_TIMEOUT_S:.0f} s")
-                wanted = [each for each in messages if _checked(each) and (each.offset() or 0) < end]
-                if wanted:
-                    yield _batch(topic, partition, wanted)
-                    position = max(position, (wanted[-1].offset() or 0) + 1)
+                records = []
+                for message in messages:
+                    heard_at = time.monotonic()
+                    offset = message.offset() or 0
+                    if _is_end(message):
+                        position = max(position, offset)  # what lies before it and is no record, is a transaction's
+                    elif offset < end:
+                        records.append(message)
+                    else:
+                        position = end
+                if records:
+                    position = max(position, (records[-1].offset() or 0) + 1)
+                    yield _batch(topic, partition, records)
+                if time.monotonic() - heard_at > _TIMEOUT_S:
+                    raise LogUnreadableError(f"{topic}/{partition} gave nothing for {_TIMEOUT_S:.0f} s")
         finally:
             self._consumer.unassign()
 
@@ -89,11 +111,13 @@ class LogReader:
             raise LogUnreadableError(f"Kafka did not answer: {error}. Is the broker up?") from error
 
 
-def _checked(message: Message) -> bool:
+def _is_end(message: Message) -> bool:
     error = message.error()
-    if error is not None:
-        raise LogUnreadableError(f"Kafka refused to give {message.topic()}/{message.partition()}: {error}")
-    return True
+    if error is None:
+        return False
+    if error.code() == KafkaError._PARTITION_EOF:
+        return True
+    raise LogUnreadableError(f"Kafka refused to give {message.topic()}/{message.partition()}: {error}")
 
 
 def _batch(topic: str, partition: int, messages: Sequence[Message]) -> RecordBatch:

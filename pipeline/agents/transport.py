@@ -111,6 +111,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
         self.max_bytes = 0
         self.assignments = 0
         self.seeks: dict[TP, int] = {}
+        self.passed: dict[TP, int] = {}  # the position after what holds no record: a transaction's end, say
         self._readers: dict[Any, PartitionReader] = {}  # of responses that were used in part
         self._corrupt: dict[TP, int] = {}
         self._nudged: asyncio.Future[None] | None = None
@@ -210,6 +211,7 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
         """Let the app's loop finish and commit, then go on; never wait for a loop that has stopped."""
         self.assignments += 1  # what is still taken now is stale
         self._readers.clear()
+        self.passed.clear()
         await self._in_app(self.consumer.on_partitions_revoked(revoked))
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -283,6 +285,8 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
             return None
         self._corrupt.pop(key, None)
         found._update_position()
+        if batch is None:
+            self.passed[TP(key.topic, key.partition)] = records.next_fetch_offset
         if finished:
             self._used_up(fetcher, key)
         else:
@@ -314,6 +318,7 @@ class BatchConsumer(driver.Consumer):
         self._in_hand: dict[str, _BatchMessage] = {}
         self._held: set[TP] = set()
         self._safe: dict[TP, int] = {}
+        self._delivered: dict[TP, int] = {}  # the offset after the last batch that went to an agent
         self._committed: dict[TP, int] = {}
         self._seeks: dict[TP, int] = {}
         self._taking: asyncio.Future[list[_Taken]] | None = None
@@ -414,6 +419,7 @@ class BatchConsumer(driver.Consumer):
         self._acked_index.clear()
         async with self._committing:
             generation = self._generation
+            self._pass_what_holds_no_record()
             due = {tp: safe for tp, safe in self._safe.items() if safe > self._committed.get(tp, 0)}
             if not due:
                 return False
@@ -429,6 +435,17 @@ class BatchConsumer(driver.Consumer):
             if generation == self._generation:
                 self._committed.update(done)
             return bool(done)
+
+    def _pass_what_holds_no_record(self) -> None:
+        """Where everything delivered is safe, so is what came after it and had no record.
+
+        Without this a partition whose log ends with the mark of a transaction would seem to lag behind for ever.
+        """
+        for tp, position in list(self._thread.passed.items()):
+            if tp in self._assigned and tp not in self._waiting:
+                committed = self._committed.get(tp, 0)
+                if self._safe.get(tp, committed) >= self._delivered.get(tp, committed):
+                    self._safe[tp] = max(position, self._safe.get(tp, 0))
 
     async def wait_empty(self) -> None:
         """Replaced by `release`, which is bounded."""
@@ -464,7 +481,7 @@ class BatchConsumer(driver.Consumer):
     def _forget(self) -> None:
         self._settled = False
         self._assigned.clear()
-        for notes in (self._waiting, self._in_hand, self._safe, self._committed, self._held):
+        for notes in (self._waiting, self._in_hand, self._safe, self._committed, self._held, self._delivered):
             notes.clear()
 
     async def perform_seek(self) -> None:
@@ -534,6 +551,7 @@ class BatchConsumer(driver.Consumer):
                 continue  # dropped while another was delivered
             message = _BatchMessage(tp, taken.batch, self._generation, self._let_go)
             self._in_hand[tp.topic] = message
+            self._delivered[tp] = taken.batch.next_offset
             await self.callback(message)
             if not message.refcount and not message.acked:
                 self._let_go(message)  # no agent reads this topic
