@@ -88,12 +88,6 @@ class Front:
         self._faults = faults
         self._max_body_bytes = max_body_bytes
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="clickhouse")
-        self._running = 0
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether the engine still works for a request, be its client gone or not."""
-        return self._running > 0
 
     def application(self) -> web.Application:
         """The routes, for aiohttp to serve."""
@@ -193,15 +187,7 @@ class Front:
 
     async def _threaded(self, call: Callable[..., _T], *args: object) -> _T:
         """``call(*args)`` on a thread of the pool: chDB blocks."""
-
-        def counted() -> _T:
-            try:
-                return call(*args)
-            finally:
-                self._running -= 1
-
-        self._running += 1
-        return await asyncio.get_running_loop().run_in_executor(self._threads, counted)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *args)
 
     def _next_fault(self, is_insert: bool) -> Fault:
         return Fault() if self._faults is None else self._faults.take(is_insert)
@@ -285,10 +271,10 @@ def _close_parts(answer: Answer) -> None:
             close()
 
 
-async def serve(front: Front, host: str, port: int, give_up: Callable[[], object]) -> None:
+async def serve(front: Front, host: str, port: int, leave: Callable[[], object]) -> None:
     """Serve until SIGTERM or SIGINT. Says on standard output when and where it is ready.
 
-    ``give_up`` is called where the requests under way do not let it stop in time.
+    ``leave`` is called where the requests under way do not let it stop in time.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -302,7 +288,7 @@ async def serve(front: Front, host: str, port: int, give_up: Callable[[], object
     sys.stdout.write(f"Ready: http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}\n")
     sys.stdout.flush()
     await stopping.wait()
-    deadline = threading.Timer(_DEADLINE_SECONDS, give_up)
+    deadline = threading.Timer(_DEADLINE_SECONDS, leave)
     deadline.daemon = True
     deadline.start()
     await runner.cleanup()
@@ -324,19 +310,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     front = Front(engine, Faults() if asked.faults else None, asked.max_body_mib << 20)
 
-    def give_up() -> None:
+    def leave() -> None:
+        """End at once: to close the engine could take seconds, and whatever was acknowledged is in its files."""
         engine.abandon()
         os._exit(0)
 
     try:
-        asyncio.run(serve(front, asked.host, asked.port, give_up))
+        asyncio.run(serve(front, asked.host, asked.port, leave))
     except OSError as error:
         sys.stderr.write(f"Cannot listen on {asked.host}:{asked.port}: {error.strerror or error}. Name another port.\n")
-        return 1
-    finally:
-        if front.is_busy:  # a query cannot be interrupted; what was acknowledged is stored
-            give_up()
         engine.close()
+        return 1
+    leave()
     return 0
 
 

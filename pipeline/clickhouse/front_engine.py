@@ -130,7 +130,7 @@ class Engine:
         self._held.close()
 
     def abandon(self) -> None:
-        """Before the process is ended with requests under way: remove a temporary folder, and leave the rest."""
+        """Before the process ends without closing the engine: remove a temporary folder, and leave the rest."""
         if self._is_temporary:
             shutil.rmtree(self._path, ignore_errors=True)
 

@@ -29,6 +29,7 @@ def front(shared_front: FrontProcess) -> Iterator[FrontProcess]:
     shared_front.fault("none")
     yield shared_front
     shared_front.fault("none")
+    shared_front.empty()
 
 
 @pytest.fixture
