@@ -69,6 +69,7 @@ class _Taken(NamedTuple):
     tp: TP
     batch: RecordBatch
     size_bytes: int
+    position: int  # the offset up to which no other record is: beyond the batch's where a transaction's end follows
     epoch: tuple[int, int]
 
 
@@ -262,7 +263,8 @@ class _BatchThread(driver.AIOKafkaConsumerThread):
             if read is not None:
                 batch, size_bytes = read
                 room -= size_bytes
-                taken.append(_Taken(tp, batch, size_bytes, (self.assignments, self.seeks.get(tp, 0))))
+                position = found._partition_records.next_fetch_offset
+                taken.append(_Taken(tp, batch, size_bytes, position, (self.assignments, self.seeks.get(tp, 0))))
         return taken
 
     def _read(self, fetcher: Any, key: Any, found: Any) -> tuple[RecordBatch, int] | None:
@@ -318,7 +320,7 @@ class BatchConsumer(driver.Consumer):
         self._in_hand: dict[str, _BatchMessage] = {}
         self._held: set[TP] = set()
         self._safe: dict[TP, int] = {}
-        self._delivered: dict[TP, int] = {}  # the offset after the last batch that went to an agent
+        self._delivered: dict[TP, tuple[int, int]] = {}  # where the last batch that went to an agent ends, and position
         self._committed: dict[TP, int] = {}
         self._seeks: dict[TP, int] = {}
         self._taking: asyncio.Future[list[_Taken]] | None = None
@@ -441,11 +443,13 @@ class BatchConsumer(driver.Consumer):
 
         Without this a partition whose log ends with the mark of a transaction would seem to lag behind for ever.
         """
-        for tp, position in list(self._thread.passed.items()):
-            if tp in self._assigned and tp not in self._waiting:
-                committed = self._committed.get(tp, 0)
-                if self._safe.get(tp, committed) >= self._delivered.get(tp, committed):
-                    self._safe[tp] = max(position, self._safe.get(tp, 0))
+        for tp in self._assigned:
+            committed = self._committed.get(tp, 0)
+            delivered, position = self._delivered.get(tp, (committed, committed))
+            if self._safe.get(tp, committed) >= delivered:
+                if tp not in self._waiting:
+                    position = max(position, self._thread.passed.get(tp, 0))
+                self._safe[tp] = max(position, self._safe.get(tp, 0))
 
     async def wait_empty(self) -> None:
         """Replaced by `release`, which is bounded."""
@@ -551,7 +555,7 @@ class BatchConsumer(driver.Consumer):
                 continue  # dropped while another was delivered
             message = _BatchMessage(tp, taken.batch, self._generation, self._let_go)
             self._in_hand[tp.topic] = message
-            self._delivered[tp] = taken.batch.next_offset
+            self._delivered[tp] = taken.batch.next_offset, taken.position
             await self.callback(message)
             if not message.refcount and not message.acked:
                 self._let_go(message)  # no agent reads this topic

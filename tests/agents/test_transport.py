@@ -107,6 +107,26 @@ def test_aborted_transactions_are_invisible_and_their_gaps_are_passed(broker: st
     assert committed(broker, group, topic) == {0: 6 * 51 + 1}
 
 
+def test_a_transactions_end_at_the_end_of_the_log_does_not_seem_to_lag(broker: str) -> None:
+    topic, group = unique("transaction-ends"), unique("group")
+    create(broker, topic)
+    sending = Producer({"bootstrap.servers": broker, "transactional.id": unique("t")})
+    sending.init_transactions(20)
+    sending.begin_transaction()
+    for number in range(50):
+        sending.produce(topic, b"%d" % number, partition=0)
+    sending.commit_transaction(20)
+
+    async def scenario() -> None:
+        app, noted = build(broker, group, topic)
+        async with running(app):
+            await until(lambda: len(noted.values()) == 50)
+            await asyncio.sleep(0.5)  # the end comes with a fetch of its own
+
+    asyncio.run(scenario())
+    assert committed(broker, group, topic) == {0: 51}
+
+
 def test_gaps_of_compaction_are_passed(broker: str) -> None:
     topic = unique("compacted")
     create(
