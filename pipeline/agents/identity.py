@@ -158,3 +158,5 @@ def count(counts: Counter[tuple[str, str]], event_type: str, taken: Taken, repea
     counts[event_type, "late"] += len(taken.late)
     counts[event_type, "dead_letter"] += len(taken.dead)
     counts[event_type, "misplaced"] += len(taken.misplaced)
+    for letter in taken.dead:
+        counts["refused", letter.reason] += 1

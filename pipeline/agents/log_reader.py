@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition, admin
+from confluent_kafka.admin import AdminClient
 
 from pipeline.topology import TOPIC_OF
 from pipeline.wire.batches import RecordBatch
 
+_LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined]  # its stubs leave it out
 _RECORDS_AT_ONCE: Final = 10_000
 _TIMEOUT_S: Final = 30.0
 
@@ -52,7 +53,7 @@ class LogReader:
     def ends(self, record: str, partitions: int) -> dict[int, int]:
         """The offset after the last record of each partition of a record's topic."""
         topic = TOPIC_OF[record]
-        asked = {TopicPartition(topic, number): OffsetSpec.latest() for number in range(partitions)}
+        asked = {TopicPartition(topic, number): _LATEST for number in range(partitions)}
         answers = self._ask(lambda: self._admin.list_offsets(asked, request_timeout=_TIMEOUT_S))
         return {where.partition: self._ask(answer.result).offset for where, answer in answers.items()}
 
@@ -128,8 +129,13 @@ def _batch(topic: str, partition: int, messages: Sequence[Message]) -> RecordBat
         [_bytes(each.key()) for each in messages],
         [_bytes(each.value()) for each in messages],
         [each.timestamp()[1] for each in messages],
-        [[(name, _bytes(value) or b"") for name, value in each.headers() or []] for each in messages],
+        [_headers(each) for each in messages],
     )
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    headers: Any = message.headers() or []  # its stubs know a dict too, which is only ever given, never got
+    return [(name, _bytes(value) or b"") for name, value in headers]
 
 
 def _bytes(value: str | bytes | None) -> bytes | None:

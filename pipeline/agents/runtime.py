@@ -119,6 +119,10 @@ class StepRuntime:
         """How far an input is read: partition and next offset of each that takes records."""
         return [(number, partition.state.offset(record)) for number, partition in list(self._ready.items())]
 
+    def disk_bytes(self) -> int:
+        """What the step's state takes on disk."""
+        return sum(each.stat().st_size for each in self._folder.rglob("*") if each.is_file())
+
     def close(self) -> None:
         """Let every partition go."""
         with self._lock:

@@ -20,57 +20,23 @@ What differs from stock Faust, on purpose:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import Future as ThreadFuture
-from dataclasses import dataclass
-from time import monotonic
-from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
-import aiokafka  # type: ignore[import-untyped]
-from aiokafka.consumer.fetcher import FetchError  # type: ignore[import-untyped]
-from aiokafka.errors import (  # type: ignore[import-untyped]
-    CommitFailedError,
-    ConsumerStoppedError,
-    CorruptRecordException,
-    IllegalStateError,
-    KafkaError,
-)
-from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
+from aiokafka.errors import ConsumerStoppedError, KafkaError  # type: ignore[import-untyped]
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import TPorTopicSet
 
-from pipeline.agents.record_columns import PartitionReader
+from pipeline.agents.batch_thread import BatchLimits, BatchThread, Taken
 from pipeline.wire.batches import RecordBatch
+
+__all__ = ["BatchConsumer", "BatchLimits", "BatchTransport"]
 
 _T = TypeVar("_T")
 
 _IDLE_S = 1.0  # the drain looks around at least this often, which also tells the group that this worker is alive
-_CORRUPT_TRIES = 3  # a damaged response is fetched again; one that stays damaged is damaged on the broker's disk
-
-
-@dataclass(frozen=True, slots=True)
-class BatchLimits:
-    """How much an app takes at once, fetches ahead and waits for. Sizes in bytes, times in seconds."""
-
-    batch_records: int = 8192  # more than a fetch of one partition brings at 150 bytes a record
-    batch_bytes: int = 4 << 20
-    waiting_bytes: int = 16 << 20  # of batches that no agent has yet, over all partitions
-    fetch_partition_bytes: int = 1 << 20
-    fetch_bytes: int = 8 << 20  # of one response, which is in memory three times while it arrives; aiokafka: 50 MiB
-    fetch_wait_s: float = 0.1  # hard-coded 1.5 in Faust: one fetch at a time is under way, and may hold up others
-    finish_s: float = 10.0  # how long a batch in hand may take when its partition is revoked or the app stops
-    commit_s: float = 10.0  # after which a commit is given up, to be tried again at the next interval
-
-
-class _Taken(NamedTuple):
-    """A batch on its way from the thread to the consumer, and when it was taken, to know it if it has become stale."""
-
-    tp: TP
-    batch: RecordBatch
-    size_bytes: int
-    position: int  # the offset up to which no other record is: beyond the batch's where a transaction's end follows
-    epoch: tuple[int, int]
 
 
 class _BatchMessage(ConsumerMessage):
@@ -101,211 +67,11 @@ class _BatchMessage(ConsumerMessage):
             self._let_go(self)
 
 
-class _BatchThread(driver.AIOKafkaConsumerThread):
-    """The Kafka client in its own thread and loop, so that heartbeats go on while an agent computes."""
-
-    consumer: BatchConsumer
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.wanted: frozenset[TP] = frozenset()  # set by the consumer, read here: replaced, never changed
-        self.max_bytes = 0
-        self.assignments = 0
-        self.seeks: dict[TP, int] = {}
-        self.passed: dict[TP, int] = {}  # the position after what holds no record: a transaction's end, say
-        self._readers: dict[Any, PartitionReader] = {}  # of responses that were used in part
-        self._corrupt: dict[TP, int] = {}
-        self._nudged: asyncio.Future[None] | None = None
-        self._ending = asyncio.Event()
-
-    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
-        """As the driver's, but for what it hard-codes: the wait, the assignor, the isolation level, the sizes."""
-        conf, limits = self.app.conf, self.consumer.limits
-        # Always Faust's own assignor: without tables the driver takes RoundRobin, which gives the same partition of two
-        # topics to different workers. Faust's is co-partitioned and sticky.
-        self._assignor = self.app.assignor
-        return aiokafka.AIOKafkaConsumer(
-            client_id=conf.broker_client_id,
-            group_id=conf.id,
-            group_instance_id=conf.consumer_group_instance_id,
-            bootstrap_servers=driver.server_list(transport.url, transport.default_port),
-            partition_assignment_strategy=[self._assignor],
-            enable_auto_commit=False,
-            auto_offset_reset=conf.consumer_auto_offset_reset,
-            max_poll_records=None,
-            max_poll_interval_ms=int((conf.broker_max_poll_interval or 0) * 1000),
-            max_partition_fetch_bytes=limits.fetch_partition_bytes,
-            fetch_max_bytes=limits.fetch_bytes,
-            fetch_max_wait_ms=int(limits.fetch_wait_s * 1000),
-            request_timeout_ms=int(conf.broker_request_timeout * 1000),
-            check_crcs=conf.broker_check_crcs,
-            session_timeout_ms=int(conf.broker_session_timeout * 1000),
-            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
-            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
-            isolation_level="read_committed",
-            metadata_max_age_ms=conf.consumer_metadata_max_age_ms,
-            connections_max_idle_ms=conf.consumer_connections_max_idle_ms,
-            **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
-        )
-
-    # -- the consumer's requests; each runs in the thread's loop
-
-    async def take(self, timeout_s: float) -> list[_Taken]:
-        """What was fetched of the wanted partitions, one batch of each; empty after ``timeout_s``, or when nudged."""
-        consumer = self._ensure_consumer()
-        with consumer._subscription.fetch_context():
-            pass  # tells aiokafka that this worker polls; a context left by an exception would count for ever
-        deadline = monotonic() + timeout_s
-        while not self._ending.is_set():
-            if consumer._closed or consumer._fetcher._closed:
-                raise ConsumerStoppedError
-            if consumer._coordinator is not None:
-                consumer._coordinator.check_errors()  # a refused group or topic; stock Faust stays silent
-            if taken := self._drain(consumer):
-                return taken
-            fetched = consumer._fetcher._create_fetch_waiter()
-            self._nudged = self.thread_loop.create_future()
-            waits: set[asyncio.Future[None]] = {fetched, self._nudged}
-            done, _ = await asyncio.wait(
-                waits, timeout=max(0.0, deadline - monotonic()), return_when=asyncio.FIRST_COMPLETED
-            )
-            if fetched in done:
-                fetched.result()  # raises what made the client give up
-            else:
-                fetched.cancel()
-            if not done or monotonic() >= deadline:
-                break
-        return []
-
-    def nudge(self) -> None:
-        """Make a waiting `take` look at ``wanted`` again."""
-        if self._nudged is not None and not self._nudged.done():
-            self._nudged.set_result(None)
-
-    async def seek_now(self, tp: TP, offset: int, seeks: int) -> None:
-        """Move the position; batches taken before it are told by their number of seeks."""
-        self._ensure_consumer().seek(TopicPartition(*tp), offset)
-        self.seeks[tp] = seeks
-
-    async def committed(self, tps: Iterable[TP]) -> dict[TP, int]:
-        """The group's committed offsets; none where nothing was committed yet."""
-        consumer = self._ensure_consumer()
-        offsets = {tp: await consumer.committed(TopicPartition(*tp)) for tp in tps}
-        return {tp: offset for tp, offset in offsets.items() if offset is not None}
-
-    async def commit_now(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
-        """Commit; what was committed: nothing of partitions that are no longer ours."""
-        consumer = self._ensure_consumer()
-        ours = {tp: offset for tp, offset in offsets.items() if tp in self.assignment()}
-        if not ours:
-            return {}
-        try:
-            await consumer.commit({TopicPartition(*tp): OffsetAndMetadata(offset, "") for tp, offset in ours.items()})
-        except (CommitFailedError, IllegalStateError) as failure:
-            self.log.info("Offsets not committed, the group has moved on: %s", failure)
-            return {}
-        return ours
-
-    # -- what aiokafka calls
-
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Let the app's loop finish and commit, then go on; never wait for a loop that has stopped."""
-        self.assignments += 1  # what is still taken now is stale
-        self._readers.clear()
-        self.passed.clear()
-        await self._in_app(self.consumer.on_partitions_revoked(revoked))
-
-    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
-        """Tell the app's loop, and wait until it has taken the partitions over."""
-        await self._in_app(self.consumer.on_partitions_assigned(assigned, generation_id))
-
-    async def on_thread_stop(self) -> None:
-        """Call when the thread ends."""
-        self._ending.set()
-        self.nudge()
-        await super().on_thread_stop()
-
-    async def _in_app(self, work: Coroutine[Any, Any, None]) -> None:
-        # Faust's own way round (a method queue in the app's loop) never answers once that queue has stopped, and the
-        # client then waits for its callback until the stop times out.
-        working = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.parent_loop))
-        ending = asyncio.ensure_future(self._ending.wait())
-        waits: set[asyncio.Future[Any]] = {working, ending}
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        ending.cancel()
-        if working.done():
-            working.result()
-
-    # -- taking
-
-    def _drain(self, consumer: aiokafka.AIOKafkaConsumer) -> list[_Taken]:
-        """One batch of each wanted partition that has some, up to ``max_bytes``. Never waits."""
-        fetcher = consumer._fetcher
-        taken: list[_Taken] = []
-        room = self.max_bytes
-        if consumer._subscription.reassignment_in_progress:
-            return taken
-        for key in list(fetcher._records):
-            tp = TP(key.topic, key.partition)
-            if tp not in self.wanted:
-                if not consumer._subscription.is_assigned(key):
-                    del fetcher._records[key]
-                continue
-            if room <= 0:
-                break
-            found = fetcher._records[key]
-            if isinstance(found, FetchError):
-                if taken:
-                    break  # raised by the next call
-                self._used_up(fetcher, key)
-                found.check_raise()
-            read = self._read(fetcher, key, found)
-            if read is not None:
-                batch, size_bytes = read
-                room -= size_bytes
-                position = found._partition_records.next_fetch_offset
-                taken.append(_Taken(tp, batch, size_bytes, position, (self.assignments, self.seeks.get(tp, 0))))
-        return taken
-
-    def _read(self, fetcher: Any, key: Any, found: Any) -> tuple[RecordBatch, int] | None:
-        if not found.check_assignment(key) or not found.has_more():
-            self._used_up(fetcher, key)
-            return None
-        records = found._partition_records
-        reader = self._readers.pop(key, None)
-        if reader is None or reader.source is not records:
-            reader = PartitionReader(records)
-        limits = self.consumer.limits
-        try:
-            batch, size_bytes, finished = reader.read(limits.batch_records, limits.batch_bytes)
-        except CorruptRecordException as damage:
-            self._used_up(fetcher, key)  # fetched again: most damage happens on the way
-            tries = self._corrupt[key] = self._corrupt.get(key, 0) + 1
-            self.log.error("Damaged records in %s at offset %s: %s", key, records.next_fetch_offset, damage)
-            if tries >= _CORRUPT_TRIES:
-                raise
-            return None
-        self._corrupt.pop(key, None)
-        found._update_position()
-        if batch is None:
-            self.passed[TP(key.topic, key.partition)] = records.next_fetch_offset
-        if finished:
-            self._used_up(fetcher, key)
-        else:
-            self._readers[key] = reader
-        return None if batch is None else (batch, size_bytes)
-
-    @staticmethod
-    def _used_up(fetcher: Any, key: Any) -> None:
-        del fetcher._records[key]
-        fetcher._notify(fetcher._wait_consume_future)
-
-
 class BatchConsumer(driver.Consumer):
     """Faust's consumer, by batches. Its methods belong to the app's loop; the module says what differs from stock."""
 
     transport: BatchTransport
-    _thread: _BatchThread
+    _thread: BatchThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -316,20 +82,20 @@ class BatchConsumer(driver.Consumer):
         self._assigned: set[TP] = set()
         self._settled = False  # the app has handled the assignment
         self._halted = False
-        self._waiting: dict[TP, _Taken] = {}
+        self._waiting: dict[TP, Taken] = {}
         self._in_hand: dict[str, _BatchMessage] = {}
         self._held: set[TP] = set()
         self._safe: dict[TP, int] = {}
         self._delivered: dict[TP, tuple[int, int]] = {}  # where the last batch that went to an agent ends, and position
         self._committed: dict[TP, int] = {}
         self._seeks: dict[TP, int] = {}
-        self._taking: asyncio.Future[list[_Taken]] | None = None
+        self._taking: asyncio.Future[list[Taken]] | None = None
         self._waker: asyncio.Future[None] | None = None
         self._let_go_waiters: list[asyncio.Future[None]] = []
         self._committing = asyncio.Lock()
 
-    def _new_consumer_thread(self) -> _BatchThread:
-        return _BatchThread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> BatchThread:
+        return BatchThread(self, loop=self.loop, beacon=self.beacon)
 
     # -- for the application
 
@@ -349,6 +115,10 @@ class BatchConsumer(driver.Consumer):
             return False
         self._safe[tp] = max(offset, self._safe.get(tp, 0))
         return True
+
+    def assigned(self) -> frozenset[TP]:
+        """The partitions that this worker has now."""
+        return frozenset(self._assigned)
 
     def safe_offset(self, tp: TP) -> int | None:
         """The offset up to which the partition is done, as reported or else as committed; None if neither."""
@@ -538,7 +308,7 @@ class BatchConsumer(driver.Consumer):
         elif more:
             self._thread.thread_loop.call_soon_threadsafe(self._thread.nudge)
 
-    def _accept(self, taken: list[_Taken]) -> None:
+    def _accept(self, taken: list[Taken]) -> None:
         for each in taken:
             fresh = self._settled and each.epoch == (self._thread.assignments, self._seeks.get(each.tp, 0))
             if fresh and each.tp in self._assigned:
@@ -586,7 +356,7 @@ class BatchConsumer(driver.Consumer):
 
     async def _rest(self) -> None:
         self._waker = waker = self.loop.create_future()
-        taking = cast("asyncio.Future[list[_Taken]]", self._taking)
+        taking = cast("asyncio.Future[list[Taken]]", self._taking)
         await asyncio.wait({waker, taking}, timeout=_IDLE_S, return_when=asyncio.FIRST_COMPLETED)
 
     def _wake(self) -> None:

@@ -25,9 +25,10 @@ from pipeline.agents.credit import CreditPartition
 from pipeline.agents.earnings import EarningsPartition
 from pipeline.agents.exchange import WatermarkExchange
 from pipeline.agents.faust_app import StepApp, make_app
+from pipeline.agents.finality import Finality
 from pipeline.agents.identity import IdentityPartition
 from pipeline.agents.intake import Intake
-from pipeline.agents.log_reader import LogReader
+from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
 from pipeline.agents.runtime import StepPartition, StepRuntime
@@ -53,6 +54,7 @@ from pipeline.wire.schema_ids import Schemas
 log = structlog.get_logger()
 
 STOP_WITHIN_S: Final = 8.0
+_OBSERVE_EVERY_S: Final = 5.0
 
 
 class WorkerFailedError(Exception):
@@ -75,6 +77,8 @@ class Worker:
         self._open_warehouse = warehouse
         self.metrics = Metrics(steps)
         self.counts: Counter[tuple[str, str]] = Counter()
+        self._shown: Counter[tuple[str, str]] = Counter()
+        self._writers: list[Writer] = []
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._apps: dict[str, StepApp] = {}
@@ -94,7 +98,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         topics = load_topics()
         await asyncio.to_thread(verify_topics, self._config, topics)
-        partitions = await asyncio.to_thread(self._count_partitions)
+        self._partitions = partitions = await asyncio.to_thread(self._count_partitions)
         status = StatusServer(self.metrics.registry, is_healthy=self._trouble, is_ready=self._not_ready)
         port = await status.start(self._settings.status_host, self._settings.status_port)
         log.info("worker starts", steps=[step.name for step in self._steps], status=f"http://127.0.0.1:{port}/metrics")
@@ -104,11 +108,11 @@ class Worker:
             for app in self._apps.values():
                 await app.start()
             self._is_ready = True
-            settling = asyncio.create_task(self._settle_for_ever())
+            tasks = [asyncio.create_task(work()) for work in (self._settle_for_ever, self._observe_for_ever)]
             await self._until_the_end()
-            settling.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await settling
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             self._is_ready = False
             await self._take_down()
@@ -156,6 +160,15 @@ class Worker:
         )  # fmt: skip
         exchange.start()
         self._closing.append(exchange.close)
+        self._watermarks = watermarks
+        if "sink" in self._apps:
+            finality = Finality(
+                watermarks, lambda name: LogReader(self._config, group_of(name, settings.namespace)), warehouse,
+                partitions=partitions, allowed_lateness_ms=settings.allowed_lateness_ms,
+                is_mine=self._tells_finality, on_final=self._show_finality,
+            )  # fmt: skip
+            finality.start()
+            self._closing.append(finality.close)
 
     def _migrated(self) -> Warehouse:
         pause_s = 0.5
@@ -211,6 +224,7 @@ class Worker:
             max_wait_s=self._settings.insert_interval_ms / 1000,
         )  # fmt: skip
         self._closing.append(writer.close)
+        self._writers.append(writer)
         return writer
 
     def _assemble_sink(self, step: Step, warehouse: Warehouse, outcomes: Outcomes) -> None:
@@ -232,7 +246,8 @@ class Worker:
             _agent(app, topic, lambda batch: asyncio.wrap_future(runtime.take(batch)))
         held: set[asyncio.Task[None]] = set()
 
-        async def assigned(_: Any, partitions: set[TP], **__: Any) -> None:
+        async def assigned(*signal: Any, **_: Any) -> None:
+            partitions: set[TP] = signal[-1]
             numbers = {tp.partition for tp in partitions if tp.topic in topics}
             app.batches.pause({TP(topic, number) for topic in topics for number in numbers})
             for number in numbers:
@@ -293,15 +308,49 @@ class Worker:
 
     def _show(self) -> None:
         """Carry the counts over to the metrics."""
-        for (event_type, outcome), count in self.counts.items():
-            series = (
-                self.metrics.consumed.labels(event_type)
-                if outcome == "consumed"
-                else self.metrics.events.labels(event_type, outcome)
-            )
-            series.inc(count - series._value.get())
+        for (kind, what), count in list(self.counts.items()):
+            if kind == "refused":
+                series = self.metrics.dead_letters.labels(what)
+            elif what == "consumed":
+                series = self.metrics.consumed.labels(kind)
+            elif what == "late":
+                self.metrics.late.labels(kind).inc(count - self._shown[kind, what])
+                series = self.metrics.events.labels(kind, what)
+            else:
+                series = self.metrics.events.labels(kind, what)
+            series.inc(count - self._shown[kind, what])
+            self._shown[kind, what] = count
         for name, runtime in self._runtimes.items():
             self.metrics.partitions.labels(name).set(len(runtime.partitions()))
+        self.metrics.waiting_rows.set(sum(writer.waiting() for writer in self._writers))
+
+    def _tells_finality(self) -> bool:
+        return TP(TOPIC_OF["milestone"], 0) in self._apps["sink"].batches.assigned()
+
+    def _show_finality(self, watermark_ms: int, final_ms: int) -> None:
+        self.metrics.watermark.set(watermark_ms / 1000)
+        self.metrics.final_through.set(final_ms / 1000)
+
+    async def _observe_for_ever(self) -> None:
+        """What takes a question to Kafka or a walk over the disk is looked at every few seconds."""
+        while True:
+            for name, runtime in self._runtimes.items():
+                with contextlib.suppress(LogUnreadableError, OSError):
+                    await asyncio.to_thread(self._observe, STEPS[name], runtime)
+            await asyncio.sleep(_OBSERVE_EVERY_S)
+
+    def _observe(self, step: Step, runtime: StepRuntime) -> None:
+        reader = self._log_opener(step)()
+        try:
+            for record in step.reads:
+                positions = dict(runtime.read(record))
+                ends = reader.ends(record, self._partitions)
+                for number, position in positions.items():
+                    lag = max(0, ends[number] - position)
+                    self.metrics.lag.labels(TOPIC_OF[record], str(number)).set(lag)
+        finally:
+            reader.close()
+        self.metrics.state_bytes.labels(step.name).set(runtime.disk_bytes())
 
     def _guarded(self, work: Callable[[Any], None], argument: Any) -> None:
         try:

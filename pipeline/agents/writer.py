@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
@@ -178,12 +179,10 @@ class Writer:
             columns = parts[0]
             if len(parts) > 1:  # columns that hold nothing are left out of a part
                 columns = pa.concat_tables(parts, promote_options="default").unify_dictionaries()
-            if not self._until_done(table, len(columns), lambda t=table, c=columns: self._warehouse.insert(t, c)):
+            if not self._until_done(table, len(columns), partial(self._warehouse.insert, table, columns)):
                 return False
         for (table, names), rows in batch.rows.items():
-            if not self._until_done(
-                table, len(rows), lambda t=table, r=rows, n=names: self._warehouse.insert_rows(t, r, n)
-            ):  # fmt: skip
+            if not self._until_done(table, len(rows), partial(self._warehouse.insert_rows, table, rows, names)):
                 return False
         return True
 
