@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from pipeline.topology import TOPIC_OF
 from pipeline.wire.batches import RecordBatch
 
-_LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined]  # its stubs leave it out
+_LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined,no-untyped-call]  # not in its stubs
 _RECORDS_AT_ONCE: Final = 10_000
 _TIMEOUT_S: Final = 30.0
 
