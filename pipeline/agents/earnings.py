@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
 
+from pipeline.agents.intake import source_of
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import Outlet
 from pipeline.agents.partition import PartitionState
@@ -103,7 +105,23 @@ class EarningsPartition:
 
     def _contributions(self, batch: RecordBatch) -> tuple[list[Contribution], list[DeadLetter]]:
         rows, dead = self._outcomes.rows("contribution", batch)
-        return [_decode(payload) for _, _, _, payload in rows], dead
+        try:
+            return [_decode(payload) for _, _, _, payload in rows], dead
+        except msgspec.MsgspecError:
+            return self._one_by_one(batch)
+
+    def _one_by_one(self, batch: RecordBatch) -> tuple[list[Contribution], list[DeadLetter]]:
+        """The same where a payload is damaged: it alone is a dead letter."""
+        found, dead = [], []
+        for at, offset in enumerate(batch.offsets):
+            for _, _, _, payload in self._outcomes.decoded("contribution", batch.values[at : at + 1]):
+                with contextlib.suppress(msgspec.MsgspecError):
+                    found.append(_decode(payload))
+                    break
+            else:
+                source = source_of(batch.topic, batch.partition)
+                dead.append(DeadLetter(source, offset, "malformed", batch.values[at] or b""))
+        return found, dead
 
 
 _decode = msgspec.msgpack.Decoder(Contribution).decode
