@@ -1,0 +1,100 @@
+"""Faults by a schedule that a seed determines, and playing them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.live.stack import SESSION_S, LiveStack
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens, to whom, this long after the fault before it was over."""
+
+    pause_s: float
+    kind: str
+    worker: str = ""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        details = " ".join(filter(None, (self.worker, f"for {self.seconds:.1f} s" if self.seconds else "")))
+        return f"+{self.pause_s:.1f} s {self.kind} {details}".rstrip()
+
+
+def schedule(seed: int, weights: Mapping[str, int], number: int, workers: list[str]) -> list[Fault]:
+    """``number`` faults of the kinds that have a weight."""
+    chooser = Random(seed)
+    kinds = chooser.choices(list(weights), list(weights.values()), k=number)
+    return [_fault(chooser, kind, workers) for kind in kinds]
+
+
+def _fault(chooser: Random, kind: str, workers: list[str]) -> Fault:
+    pause_s, worker = round(chooser.uniform(0.5, 3.0), 1), chooser.choice(workers)
+    seconds = {
+        "freeze": SESSION_S + chooser.uniform(1, 3), "leave": chooser.uniform(0, 4), "front down": chooser.uniform(1, 5),
+        "hang": chooser.uniform(2, 5), "refuse": chooser.uniform(2, 5), "drop": chooser.uniform(1, 3),
+    }.get(kind, 0.0)  # fmt: skip
+    return Fault(pause_s, kind, worker if kind in _OF_A_WORKER else "", round(seconds, 1))
+
+
+def play(stack: LiveStack, faults: list[Fault]) -> None:
+    """One after the other."""
+    for fault in faults:
+        time.sleep(fault.pause_s)
+        _PLAYED[fault.kind](stack, fault)
+
+
+def _kill(stack: LiveStack, fault: Fault) -> None:
+    stack.kill(fault.worker)
+
+
+def _wipe(stack: LiveStack, fault: Fault) -> None:
+    stack.kill(fault.worker, wipe=True, measure=False)
+
+
+def _kill_all(stack: LiveStack, _: Fault) -> None:
+    stack.kill(*stack.workers, measure=False)
+
+
+def _freeze(stack: LiveStack, fault: Fault) -> None:
+    stack.freeze(fault.worker, fault.seconds)
+
+
+def _leave(stack: LiveStack, fault: Fault) -> None:
+    """A worker stops in order, and comes back."""
+    stack.leave(fault.worker)
+    time.sleep(fault.seconds)
+    stack.start_workers(fault.worker)
+
+
+def _kill_broker(stack: LiveStack, _: Fault) -> None:
+    stack.broker.kill()
+    stack.broker.start(timeout_s=180)
+
+
+def _front_down(stack: LiveStack, fault: Fault) -> None:
+    stack.kill_front()
+    time.sleep(fault.seconds)
+    stack.start_front()
+
+
+def _clickhouse(stack: LiveStack, fault: Fault) -> None:
+    """For some seconds, or for the next three inserts."""
+    mode = fault.kind.replace(" ", "_")
+    stack.clickhouse_fault(mode, **({} if fault.seconds else {"count": 3}))
+    if fault.seconds:
+        time.sleep(fault.seconds)
+        stack.clickhouse_fault("none")
+
+
+_OF_A_WORKER: Final = ("kill", "wipe", "freeze", "leave")
+_PLAYED: Final[Mapping[str, Callable[[LiveStack, Fault], None]]] = {
+    "kill": _kill, "wipe": _wipe, "kill all": _kill_all, "freeze": _freeze, "leave": _leave,
+    "kill broker": _kill_broker, "front down": _front_down, "refuse": _clickhouse, "hang": _clickhouse,
+    "drop": _clickhouse, "fail half way": _clickhouse, "cut after commit": _clickhouse,
+}  # fmt: skip
+KINDS: Final = tuple(_PLAYED)

@@ -1,0 +1,70 @@
+"""Three workers on a real broker come to the tables of `crosscredit run`, whatever order events arrive in."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.live.feeding import Feeder, feed_all
+from tests.live.stack import LiveStack
+from tests.live.streams import DAY_MS, EVENT_TYPES, Record, hostile_stream, identity_of
+from tests.live.verdict import judge, newest_everywhere
+
+LATENESS_D = 30
+OUTCOMES = ("applied", "repeated", "late", "dead_letter", "misplaced")
+
+
+def test_200_000_events_in_hostile_order(tmp_path: Path, say: Callable[[str], None]) -> None:
+    stream = hostile_stream(tmp_path / "stream", 11, workload=148_000, season=42_000, worlds=140, in_time=True)
+    assert len(stream.records) >= 200_000
+    with LiveStack(tmp_path, stream.programs, lateness=f"{LATENESS_D}d") as stack:
+        feeder = Feeder(stack.broker.bootstrap)
+        # All before the workers start: then no input is silent while events wait in it, and what may be late is known.
+        feed_all(feeder, stream.records, stream.poison, stream.ghosts)
+        began = time.monotonic()
+        stack.start_workers("w1", "w2", "w3")
+        stack.wait_until_done()
+        first_s = time.monotonic() - began
+        first = judge(stack, stream, lateness_ms=LATENESS_D * DAY_MS)
+        assert not first.wrong, "\n".join(first.wrong)
+        assert len(first.late) > 100
+
+        # The watermark has come at least that far: new events of long before are late now, and copies are not.
+        through_ms = newest_everywhere(stack, stream, first.late)
+        before_ms = through_ms - (LATENESS_D + 20) * DAY_MS
+        are_late = {identity_of(event) for event in first.late.values()}
+        old = [each for each in stream.records if _is_admitted(each, before_ms, are_late)][:50]
+        new = stream.late_comers(50, before_ms)
+        assert len(old) == 50
+        feeder.send([*old, *new])
+        stream.records += [*old, *new]
+        stack.wait_until_done()
+        verdict = judge(stack, stream, lateness_ms=LATENESS_D * DAY_MS)
+        assert not verdict.wrong, "\n".join(verdict.wrong)
+        came_late = verdict.late.keys() - first.late.keys()
+        assert Counter(identity_of(verdict.late[place]) for place in came_late) == Counter(
+            identity_of(record.event) for record in new if record.event is not None
+        )
+        assert not stack.died()
+        _metrics_account(stack)
+        say(f"{len(stream.records)} events, 3 workers, 16 partitions, {first_s:.0f} s\n{verdict}")
+
+
+def _is_admitted(record: Record, before_ms: int, are_late: set[tuple[str, str, str, str]]) -> bool:
+    event = record.event
+    if event is None or record.reason or record.partition >= 0 or event["occurred_at"] >= before_ms:
+        return False
+    return event["brand_id"] == "oven" and event["type"] == "sign_up" and identity_of(event) not in are_late
+
+
+def _metrics_account(stack: LiveStack) -> None:
+    """Each worker counts each record that it reads in exactly one outcome."""
+    for name in stack.workers:
+        samples = stack.metrics(name)
+        for each in EVENT_TYPES:
+            outcomes = sum(samples["referral_events_total", each, outcome] for outcome in OUTCOMES)
+            assert samples["referral_events_consumed_total", each] == outcomes
+    for each in EVENT_TYPES:
+        assert sum(stack.metrics(name)["referral_events_consumed_total", each] for name in stack.workers)
