@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test lint bench lock clean
+.PHONY: help setup setup-dev demo live down test lint bench lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 
 demo: $(VENV)/.run ## Run a season of cross-promotion and write the partners' pages
 	@$(BIN)/crosscredit demo
+
+live: $(VENV)/.run ## Run the live pipeline on a local Kafka: a page that changes while events flow
+	@$(BIN)/crosscredit live
+
+down: ## End what `make live` started
+	@$(BIN)/crosscredit stack down
 
 test: $(VENV)/.dev ## Run all tests
 	@$(BIN)/python -m pytest

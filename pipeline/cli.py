@@ -18,6 +18,7 @@ from pipeline import cli_kafka, cli_worker
 from pipeline.cli_terminal import console, for_the_parser, paths_of
 
 DEMO_FOLDER = Path("crosscredit-demo")
+LIVE_FOLDER = Path(".crosscredit")
 
 EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
@@ -135,6 +136,30 @@ def demo_command(*, folder: Path = DEMO_FOLDER, seed: int = 2026, events: int = 
     from pipeline.demo.command import run_demo
 
     run_demo(folder, seed, events, console())
+
+
+@app.command(name="live")
+def live_command(
+    *, folder: Path = LIVE_FOLDER, seed: int = 2026, events: int = 60_000, seconds: float = 60.0
+) -> None:  # fmt: skip
+    """Run the live pipeline on this machine: a local Kafka, ClickHouse and a worker, and pages that change.
+
+    For example: crosscredit live --seconds 120
+
+    Parameters
+    ----------
+    folder
+        Where data, logs, process ids and pages go.
+    seed
+        Another seed makes another season.
+    events
+        How many records the season has.
+    seconds
+        Within how many seconds it passes.
+    """
+    from pipeline.demo.live import run_live
+
+    run_live(folder, seed, events, seconds, console())
 
 
 def _hints(database: Path | None, output: Path | None, conversion_id: str) -> list[str]:

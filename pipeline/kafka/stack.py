@@ -89,6 +89,17 @@ def up(folder: Path = DEFAULT_FOLDER, tell: Callable[[str], None] = say_on_stder
     return known
 
 
+def adopt(folder: Path, name: str, running: Running) -> None:
+    """Let the stack end one more process, before its own parts."""
+    folder = folder.absolute()
+    with _alone(folder):
+        known = _read(folder)
+        was = known.get(name)
+        if was is not None and was != running:
+            _end(was)
+        _write(folder, {**known, name: running})
+
+
 def down(folder: Path = DEFAULT_FOLDER) -> list[str]:
     """End what runs, wait for it, and return its names. Data stay; the ports are taken again by the next :func:`up`."""
     folder = folder.absolute()
@@ -96,7 +107,8 @@ def down(folder: Path = DEFAULT_FOLDER) -> list[str]:
         return []
     with _alone(folder):
         known = _read(folder)
-        ended = [name for name in reversed(PARTS) if name in known and known[name].is_alive]
+        order = [*(name for name in known if name not in PARTS), *reversed(PARTS)]
+        ended = [name for name in order if name in known and known[name].is_alive]
         for name in ended:
             _end(known[name])
     return ended
@@ -106,10 +118,9 @@ def status(folder: Path = DEFAULT_FOLDER) -> dict[str, tuple[Running, str]]:
     """Each part that was ever started, with "runs", "does not answer" or "stopped"."""
     found = {}
     for name, was in _read(folder.absolute()).items():
-        if name not in PARTS:
-            continue
         alive = was.is_alive
-        word = "runs" if alive and PARTS[name].answers(was.port) else "does not answer" if alive else "stopped"
+        answers_there = PARTS[name].answers if name in PARTS else listens
+        word = "runs" if alive and answers_there(was.port) else "does not answer" if alive else "stopped"
         found[name] = (was, word)
     return found
 

@@ -114,3 +114,4 @@ class Page:
     facts: Sequence[tuple[str, str]] = ()  # the terms in plain words
     footnotes: Sequence[str] = ()
     back: tuple[str, str] | None = None  # (file name, words) of the page above
+    refresh_s: int | None = None  # a browser loads it again after so many seconds

@@ -6,7 +6,9 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -25,18 +27,21 @@ _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,60}")
 
 
 def write_pages(
-    warehouse: Warehouse, catalogue: Catalogue, directory: Path, now_ms: int, final_until_ms: int | None = None
-) -> list[Path]:
+    warehouse: Warehouse, catalogue: Catalogue, directory: Path, now_ms: int, final_until_ms: int | None = None,
+    refresh_s: int | None = None, most: int | None = None,
+) -> list[Path]:  # fmt: skip
     """Write the pages into ``directory`` and return their paths, ``index.html`` first.
 
     They open without a network, and hold no script. ``now_ms`` is the moment that they speak of: the watermark, or the
     end of the data. Outcomes as of ``final_until_ms`` or before are final (the watermark less the allowed lateness;
-    default: ``now_ms``, as for a run over files).
+    default: ``now_ms``, as for a run over files). With ``refresh_s`` browsers load pages again after so many seconds,
+    and with ``most`` only the first so many are written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     until_ms = now_ms if final_until_ms is None else final_until_ms
     with PanelData(warehouse) as data:
-        return [_write(page, directory) for page in _pages(data, catalogue, now_ms, until_ms)]
+        pages = islice(_pages(data, catalogue, now_ms, until_ms), most)
+        return [_write(replace(page, refresh_s=refresh_s), directory) for page in pages]
 
 
 def _pages(data: PanelData, catalogue: Catalogue, now_ms: int, final_until_ms: int) -> Iterator[Page]:
