@@ -33,12 +33,10 @@ def schedule(seed: int, weights: Mapping[str, int], number: int, workers: list[s
 
 
 def _fault(chooser: Random, kind: str, workers: list[str]) -> Fault:
-    pause_s, worker = round(chooser.uniform(0.5, 3.0), 1), chooser.choice(workers)
-    seconds = {
-        "freeze": SESSION_S + chooser.uniform(1, 3), "leave": chooser.uniform(0, 4), "front down": chooser.uniform(1, 5),
-        "hang": chooser.uniform(2, 5), "refuse": chooser.uniform(2, 5), "drop": chooser.uniform(1, 3),
-    }.get(kind, 0.0)  # fmt: skip
-    return Fault(pause_s, kind, worker if kind in _OF_A_WORKER else "", round(seconds, 1))
+    pause_s, worker = round(chooser.uniform(1.0, 3.5), 1), chooser.choice(workers)
+    low, high = _SECONDS.get(kind, (0.0, 0.0))
+    seconds = round(chooser.uniform(low, high), 1)
+    return Fault(pause_s, kind, worker if kind in _OF_A_WORKER else "", seconds)
 
 
 def play(stack: LiveStack, faults: list[Fault]) -> None:
@@ -91,6 +89,10 @@ def _clickhouse(stack: LiveStack, fault: Fault) -> None:
         stack.clickhouse_fault("none")
 
 
+_SECONDS: Final = {
+    "freeze": (SESSION_S + 1, SESSION_S + 3), "leave": (0, 4), "front down": (1, 5), "hang": (2, 5), "refuse": (2, 5),
+    "drop": (1, 3),
+}  # fmt: skip
 _OF_A_WORKER: Final = ("kill", "wipe", "freeze", "leave")
 _PLAYED: Final[Mapping[str, Callable[[LiveStack, Fault], None]]] = {
     "kill": _kill, "wipe": _wipe, "kill all": _kill_all, "freeze": _freeze, "leave": _leave,

@@ -204,7 +204,7 @@ class _Judge:
             if got != expected:
                 missing, extra = list((expected - got).elements()), list((got - expected).elements())
                 self._wrong(
-                    f"{table}: {len(missing)} rows of {expected.total()} missing, {len(extra)} more than there should be"
+                    f"{table}: {len(missing)} rows of {expected.total()} missing, {len(extra)} too many"
                     + "".join(f"\n    - {row.decode()[:600]}" for row in sorted(missing)[:2])
                     + "".join(f"\n    + {row.decode()[:600]}" for row in sorted(extra)[:2])
                 )
@@ -281,15 +281,32 @@ def _shown(value: bytes | None) -> str:
         return "base64:" + base64.b64encode(value or b"").decode()
 
 
-def newest_everywhere(stack: LiveStack, stream: Stream, late: dict[Place, Event]) -> int:
-    """The least of what the inputs' newest admitted events say: the pipeline's watermark has come that far."""
+def late_places(stack: LiveStack) -> set[Place]:
+    """Where the events stand that are listed as late."""
+    with Warehouse.server(stack.clickhouse) as warehouse:
+        return {
+            (source, int(position)) for source, position in warehouse.query("SELECT source, position FROM late_events")
+        }
+
+
+def newest_everywhere(
+    stack: LiveStack, stream: Stream, late: set[Place]
+) -> tuple[int, set[tuple[str, str, str, str]]]:  # fmt: skip
+    """The least of what the inputs' newest admitted events say: the pipeline's watermark has come that far.
+
+    Also the identities of what was late.
+    """
     least: list[int] = []
+    identities = set()
     for record in EVENT_TYPES:
         newest: dict[int, int] = {}
         for stored in read_log(stack.broker.bootstrap, TOPIC_OF[record]):
             event = stream.event_of.get((record, stored.value or b""))
-            if event is None or _place_of(record, stored) in late:
+            if event is None:
                 continue
-            newest[stored.partition] = max(newest.get(stored.partition, 0), event["occurred_at"])
+            if _place_of(record, stored) in late:
+                identities.add(identity_of(event))
+            else:
+                newest[stored.partition] = max(newest.get(stored.partition, 0), event["occurred_at"])
         least += newest.values()
-    return min(least)
+    return min(least), identities

@@ -1,0 +1,101 @@
+"""Whatever is killed, stopped, cut off or wiped while events flow: the tables end as those of `crosscredit run`.
+
+Each test feeds its stream over the time in which its faults happen. Events come by every codec, in transactions and
+outside, some in transactions that are aborted; every topic gets values that are no records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.live.faults import Fault, play, schedule
+from tests.live.feeding import Feeder, Feeding
+from tests.live.stack import SESSION_S, LiveStack
+from tests.live.streams import Stream, hostile_stream
+from tests.live.verdict import judge
+
+WORKERS = ["w1", "w2", "w3"]
+Say = Callable[[str], None]
+
+
+def the_tables_are_equal(stack: LiveStack, stream: Stream, say: Say, what: str) -> None:
+    """After everything settled."""
+    settled_s = stack.wait_until_done()
+    verdict = judge(stack, stream)
+    assert not verdict.wrong, "\n".join(verdict.wrong)
+    say(f"{what}; settled {settled_s:.0f} s after the last event; ended unasked: {stack.died() or 'none'}\n{verdict}")
+
+
+def test_kill_9_of_workers_over_and_over_and_of_all_at_once_and_wiped_disks(tmp_path: Path, say: Say) -> None:
+    stream = hostile_stream(tmp_path / "stream", 21, workload=24_000, season=6_000, worlds=30)
+    faults = schedule(21, {"kill": 7, "wipe": 2}, 18, WORKERS)
+    faults[6:6] = faults[14:14] = [Fault(2.0, "kill all")]
+    with LiveStack(tmp_path, stream.programs) as stack:
+        stack.start_workers(*WORKERS)
+        feeder = Feeder(stack.broker.bootstrap)
+        with Feeding(feeder, stream.records, stream.poison, stream.ghosts, seconds=45):
+            play(stack, faults)
+        the_tables_are_equal(
+            stack, stream, say,
+            f"{len(faults) + 4} kills: {', '.join(map(str, faults))}; {len(stack.restarts)} came to an event before the "
+            f"next kill, in {_shown(sorted(stack.restarts))} s",
+        )  # fmt: skip
+        assert not stack.died()
+
+
+def test_a_killed_worker_is_back_at_its_first_event_within_10_s(tmp_path: Path, say: Say) -> None:
+    """By its own count of events consumed; the machine may be slow, so the best of three counts."""
+    stream = hostile_stream(tmp_path / "stream", 22, workload=8_000)
+    with LiveStack(tmp_path, stream.programs) as stack:
+        stack.start_workers("w1")
+        with Feeding(Feeder(stack.broker.bootstrap), stream.records, stream.poison, stream.ghosts, seconds=40):
+            time.sleep(12)
+            for _ in range(3):
+                known = len(stack.restarts)
+                stack.kill("w1")
+                deadline = time.monotonic() + 40
+                while len(stack.restarts) == known and time.monotonic() < deadline:
+                    time.sleep(0.2)
+        the_tables_are_equal(stack, stream, say, f"seconds to the first event: {_shown(stack.restarts)}")
+        assert min(stack.restarts) <= 10
+
+
+def test_zombies_and_workers_that_come_and_go(tmp_path: Path, say: Say) -> None:
+    stream = hostile_stream(tmp_path / "stream", 23, workload=16_000, season=4_000, worlds=20)
+    with LiveStack(tmp_path, stream.programs) as stack:
+        stack.start_workers("w1", "w2")
+        with Feeding(Feeder(stack.broker.bootstrap), stream.records, stream.poison, stream.ghosts, seconds=40):
+            time.sleep(5)
+            stack.start_workers("w3")
+            play(stack, [Fault(3.0, "freeze", "w1", SESSION_S + 3)])
+            stops_s = [stack.leave("w2")]
+            play(stack, [Fault(1.0, "freeze", "w3", SESSION_S + 3)])
+            stack.start_workers("w2", "w4")
+            time.sleep(3)
+            stops_s.append(stack.leave("w4"))
+        the_tables_are_equal(stack, stream, say, f"two zombies, two joins, two leaves (stops took {_shown(stops_s)} s)")
+        assert max(stops_s) < 20
+
+
+def test_broker_killed_and_clickhouse_in_every_kind_of_trouble(tmp_path: Path, say: Say) -> None:
+    stream = hostile_stream(tmp_path / "stream", 24, workload=20_000, season=4_000, worlds=20)
+    with LiveStack(tmp_path, stream.programs) as stack:
+        stack.start_workers("w1", "w2")
+        feeder = Feeder(stack.broker.bootstrap, transactions=False)  # a transaction does not outlive its coordinator
+        with Feeding(feeder, stream.records, stream.poison, [], seconds=35):
+            faults = [
+                Fault(4.0, "fail half way"), Fault(1.0, "cut after commit"), Fault(1.0, "kill broker"),
+                Fault(2.0, "refuse", seconds=3.0), Fault(1.0, "drop", seconds=2.0),
+                Fault(1.0, "front down", seconds=4.0),
+                Fault(2.0, "cut after commit"), Fault(1.0, "fail half way"), Fault(0.5, "hang", seconds=4.0),
+            ]  # fmt: skip
+            play(stack, faults)
+            met = stack.faults_met()
+        the_tables_are_equal(stack, stream, say, f"broker killed; {met} requests failed since ClickHouse was killed")
+        assert met > 5
+
+
+def _shown(seconds: list[float]) -> str:
+    return ", ".join(f"{each:.1f}" for each in seconds)
