@@ -21,7 +21,7 @@ from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.partition import PartitionState
 from pipeline.state.rocks import RocksStore
-from pipeline.state.store import Store
+from pipeline.state.store import Store, WriteBatch
 from pipeline.topology import TOPIC_OF, Step
 from pipeline.wire.batches import RecordBatch
 
@@ -30,6 +30,11 @@ log = structlog.get_logger()
 CATCHING_UP_AT_ONCE: Final = 4
 _SAY_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 1.0
+_TERMS_KEY: Final = b"terms"
+
+
+class TermsChangedError(Exception):
+    """State was made under other terms than the worker was given."""
 
 
 class StepPartition(Protocol):
@@ -66,7 +71,7 @@ class StepRuntime:
 
     def __init__(
         self, step: Step, folder: Path, *, make: Callable[[int, Store], StepPartition],
-        open_log: Callable[[], LogReader], outcomes: Outcomes, on_safe: Safe,
+        open_log: Callable[[], LogReader], outcomes: Outcomes, terms: str, on_safe: Safe,
         on_failure: Callable[[BaseException], object],
     ) -> None:  # fmt: skip
         self.step = step
@@ -74,6 +79,7 @@ class StepRuntime:
         self._make = make
         self._open_log = open_log
         self._outcomes = outcomes
+        self._terms = terms
         self._on_safe = on_safe
         self._on_failure = on_failure
         self._ready: dict[int, StepPartition] = {}
@@ -201,7 +207,19 @@ class StepRuntime:
 
     def _opened(self, number: int, folder: Path) -> StepPartition:
         folder.mkdir(parents=True, exist_ok=True)
-        return self._make(number, RocksStore(folder, cache_mib=8, write_buffer_mib=8))
+        store = RocksStore(folder, cache_mib=8, write_buffer_mib=8)
+        known = store.get("meta", _TERMS_KEY)
+        if known is not None and known.decode() != self._terms:
+            store.close()
+            raise TermsChangedError(
+                f"The state in {folder} was made under other terms. Start with those terms again; or, to have all "
+                "derived under the new ones, with a new --namespace, a new --folder and a new --clickhouse-database."
+            )
+        if known is None:
+            batch = WriteBatch()
+            batch.put("meta", _TERMS_KEY, self._terms.encode())
+            store.write(batch)
+        return self._make(number, store)
 
     def _take(self, batch: RecordBatch, mark: object) -> None:
         partition = self._ready.get(batch.partition)

@@ -45,6 +45,7 @@ from pipeline.kafka.topics import load_topics, verify_topics
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.state.store import Store
+from pipeline.terms_files import fingerprint
 from pipeline.topology import STEPS, TOPIC_OF, Step, group_of
 from pipeline.wire.admission import Admission
 from pipeline.wire.kafka_events import InputDecoder
@@ -151,6 +152,7 @@ class Worker:
             make = self._maker(step, outlet, outcomes, intake, watermarks, warehouse)
             self._runtimes[step.name] = runtime = StepRuntime(
                 step, settings.folder / "state", make=make, open_log=self._log_opener(step), outcomes=outcomes,
+                terms=fingerprint(self._catalogue),
                 on_safe=self._safe_in(step), on_failure=self._fail,
             )  # fmt: skip
             self._wire(self._apps[step.name], step, runtime)
