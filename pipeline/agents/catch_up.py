@@ -5,6 +5,9 @@ to the group's offsets: their outputs were acknowledged, so nothing is sent. Whi
 again; it is read from the late events. And what was emitted in the step's name by others is read from the outcome
 topics, so that it can be withdrawn where it no longer holds. State that claims more than the log has belongs to other
 topics: it is not trusted.
+
+State that is *ahead* of the group in one input holds facts that whoever committed did not know. What they imply
+together with facts that are restored nobody has sent: then restored facts count as new.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ class Partition(Protocol):
     number: int
     state: PartitionState
 
-    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:
-        """Take facts whose outputs were acknowledged."""
+    def restore(self, batch: RecordBatch, late_offsets: set[int], *, is_ahead: bool) -> None:
+        """Take facts whose outputs were acknowledged, but not what they imply together with facts ``is_ahead``."""
 
 
 class ReadsBack(Partition, Protocol):
@@ -63,6 +66,7 @@ def catch_up(
     number, state = partition.number, partition.state
     spans: dict[str, tuple[int, int]] = {}
     ends: dict[str, int] = {}
+    is_ahead = False
     for record in step.reads:
         topic = TOPIC_OF[record]
         low, high = log.bounds(topic, number)
@@ -71,6 +75,7 @@ def catch_up(
             raise ForeignStateError(f"state of {topic}/{number} reaches offset {own}, the log ends at {high}")
         ends[record] = high
         spans[record] = (max(own, low), log.committed(topic, number))
+        is_ahead |= own > spans[record][1]
     total = sum(max(0, end - start) for start, end in spans.values())
     done = 0
     late = _late_offsets(step, number, log, outcomes) if total else {}
@@ -78,7 +83,7 @@ def catch_up(
         for batch in log.read(TOPIC_OF[record], number, start, end):
             if not is_wanted():
                 return Reached(ends, done)
-            partition.restore(batch, late.get(batch.topic, set()))
+            partition.restore(batch, late.get(batch.topic, set()), is_ahead=is_ahead)
             done += len(batch)
             told(batch.topic, done, total)
     for record in step.reads_back:

@@ -84,8 +84,11 @@ class CreditPartition:
         self._watermarks.observe(new.topic, self.number, taken.newest_ms)
         count(self._counts, record, taken, repeats)
 
-    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:
-        """Keep the facts of a batch whose outputs are known to have been acknowledged."""
+    def restore(self, batch: RecordBatch, late_offsets: set[int], *, is_ahead: bool) -> None:
+        """Keep the facts of a batch whose outputs are known to have been acknowledged.
+
+        If state ``is_ahead`` of the group in another input, what both imply together was not sent.
+        """
         record = RECORD_OF[batch.topic]
         new = batch.since(self.state.offset(record))
         if new is None:
@@ -102,8 +105,9 @@ class CreditPartition:
             if len(taken.events):
                 self._step.add_events(record, source_of(new.topic, self.number), taken.events, facts)
             self._watermarks.observe(new.topic, self.number, taken.newest_ms)
-        facts.puts.pop("dirty", None)  # what they imply was sent
-        self.state.commit(facts, record, new.next_offset)
+        if not is_ahead:
+            facts.puts.pop("dirty", None)  # what they imply was sent
+        self.state.keep(facts, record, new.next_offset)
 
     def read_back(self, batch: RecordBatch) -> None:
         """Learn from an outcome topic's own partition what was emitted, by whomever.

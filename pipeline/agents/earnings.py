@@ -34,6 +34,7 @@ class EarningsPartition:
         self._step = EarningsStep(store, catalogue)
         self._outcomes = outcomes
         self._emitted: dict[str, dict[Row, Row]] = {"ledger_entry": {}, "milestone": {}}  # read back, by identity
+        self._read_back: dict[str, int] = {}  # up to which offset; noted once it was acted upon
 
     def start(self) -> None:
         """Send what an earlier process could not."""
@@ -50,14 +51,14 @@ class EarningsPartition:
         outputs = self._outcomes.letters("dead_letter", dead, self.number)
         self.state.commit(facts, "contribution", new.next_offset, outputs)
 
-    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:  # noqa: ARG002 - as the other steps have it
+    def restore(self, batch: RecordBatch, late_offsets: set[int], *, is_ahead: bool) -> None:  # noqa: ARG002
         """Keep contributions whose outcomes are known to have been acknowledged, and fold them in silence."""
         new = batch.since(self.state.offset("contribution"))
         if new is None:
             return
         facts = WriteBatch()
         self._step.stage(self._contributions(new)[0], facts)
-        self.state.commit(facts, "contribution", new.next_offset)
+        self.state.keep(facts, "contribution", new.next_offset)
         for settled in self._step.settle():
             self.state.write(settled.notes)
             self.state.write(settled.batch)
@@ -71,9 +72,7 @@ class EarningsPartition:
             known = emitted.get(row[:width])
             if known is None or row[-2] >= known[-2]:
                 emitted[row[:width]] = row
-        facts = WriteBatch()
-        self.state.put_seen(record, batch.next_offset, facts)
-        self.state.write(facts)
+        self._read_back[record] = batch.next_offset
 
     def settle(self) -> None:
         """Fold what was taken, and send the rows that it changes."""
@@ -96,6 +95,9 @@ class EarningsPartition:
                     rows.add(table, holds, self._step.version_of(row[2] if width == 1 else row[0]))
             self._emitted[record].clear()
         done = WriteBatch()
+        for record, offset in self._read_back.items():
+            self.state.put_seen(record, max(offset, self.state.seen(record)), done)
+        self._read_back.clear()
         self.state.send(self._outcomes.of_tables(rows, self.number), done)
         self.state.write(done)
 

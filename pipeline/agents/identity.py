@@ -80,22 +80,24 @@ class IdentityPartition:
     def caught_up(self) -> None:
         """Nothing is left to do: what IDENTITY emits is never withdrawn."""
 
-    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:
-        """Take a batch whose outputs are known to have been acknowledged, and whose rows are stored: facts alone."""
+    def restore(self, batch: RecordBatch, late_offsets: set[int], *, is_ahead: bool) -> None:
+        """Take a batch whose outputs are known to have been acknowledged, and whose rows are stored: facts alone.
+
+        If state ``is_ahead`` of the group, it may hold clicks or bindings that were not known to whoever forwarded.
+        """
         known = self.state.offset("click" if batch.topic == TOPIC_OF["click"] else "binding")
         new = batch.since(known)
         if new is None:
             return
         facts = WriteBatch()
         if batch.topic == TOPIC_OF["binding"]:
-            self._step.bind(self._bindings(new)[0], facts)
-            self.state.commit(facts, "binding", new.next_offset)
+            forwarded = self._step.bind(self._bindings(new)[0], facts)
+            self.state.keep(facts, "binding", new.next_offset, self._touchpoints(forwarded) if is_ahead else ())
             return
         taken = self._intake.take(new, Lateness(None, self._allowed_lateness_ms, late_offsets), self._step.known)
-        if len(taken.events):
-            self._step.add_clicks(taken.events, facts)
+        forwarded = self._step.add_clicks(taken.events, facts).forwarded if len(taken.events) else []
         self._watermarks.observe(new.topic, self.number, taken.newest_ms)
-        self.state.commit(facts, "click", new.next_offset)
+        self.state.keep(facts, "click", new.next_offset, self._touchpoints(forwarded) if is_ahead else ())
 
     def _take_clicks(self, batch: RecordBatch) -> None:
         watermark = self._watermarks.current()

@@ -65,6 +65,17 @@ class PartitionState:
         watermark_ms: int | None = None,
     ) -> None:  # fmt: skip
         """Write the facts of ``batch`` with the offset that they reach, then send the outputs, until acknowledged."""
+        self.keep(batch, record, next_offset, outputs, watermark_ms)
+        self.send_waiting()
+
+    def keep(
+        self, batch: WriteBatch, record: str, next_offset: int, outputs: Sequence[Output] = (),
+        watermark_ms: int | None = None,
+    ) -> None:  # fmt: skip
+        """As :meth:`commit`, but the outputs wait in the outbox for :meth:`send_waiting`.
+
+        While a partition catches up, which is in another thread than the outlet's.
+        """
         for output in outputs:
             key = self._number.to_bytes(8, "big")
             self._number += 1
@@ -75,7 +86,6 @@ class PartitionState:
             batch.put("meta", _WATERMARK, b"%d" % watermark_ms)
         self.write(batch)
         self._offsets[record] = next_offset
-        self.send_waiting()
 
     def write(self, batch: WriteBatch) -> None:
         """Write a batch; what was acknowledged leaves the outbox with it."""

@@ -49,8 +49,8 @@ class StepPartition(Protocol):
     def take(self, batch: RecordBatch) -> None:
         """Take new records; returns when their facts are on disk and their direct outputs acknowledged."""
 
-    def restore(self, batch: RecordBatch, late_offsets: set[int]) -> None:
-        """Take facts whose outputs were acknowledged."""
+    def restore(self, batch: RecordBatch, late_offsets: set[int], *, is_ahead: bool) -> None:
+        """Take facts whose outputs were acknowledged, but not what they imply together with facts ``is_ahead``."""
 
     def settle(self) -> None:
         """Derive and send what the facts taken so far imply."""

@@ -163,9 +163,12 @@ class CreditStep:
     def add_clicks(self, clicks: Iterable[ForwardedClick], batch: WriteBatch) -> None:
         """Take clicks that IDENTITY forwards. An edition lower than the known one is stale, and ignored."""
         by_key = {}
+        editions: dict[bytes, int] = {}
         for brand, customer, visitor, event, click in clicks:
             key = b"%b\x00%b\x00c\x00%b\x00%b" % (brand, customer, visitor, event)
-            by_key[key] = (b"%b\x00%b" % (brand, customer), _encode(click[:5]))
+            if click.edition >= editions.get(key, 0):
+                editions[key] = click.edition
+                by_key[key] = (b"%b\x00%b" % (brand, customer), _encode(click[:5]))
         keys = list(by_key)
         facts, dirty = batch.table("facts"), batch.table("dirty")
         for key, known in zip(keys, self._store.get_many("facts", keys), strict=True):

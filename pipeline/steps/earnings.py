@@ -98,7 +98,10 @@ class EarningsStep:
         """Take contributions; one with a version lower than the known one is stale, and ignored."""
         by_program: dict[str, dict[str, Contribution]] = {}
         for contribution in contributions:
-            by_program.setdefault(contribution.program_id, {})[contribution.customer_id] = contribution
+            by_customer = by_program.setdefault(contribution.program_id, {})
+            known = by_customer.get(contribution.customer_id)
+            if known is None or contribution.version >= known.version:
+                by_customer[contribution.customer_id] = contribution
         for program_id, by_customer in by_program.items():
             if program_id in self._catalogue.programs:
                 self._stage(self._ledger(program_id), list(by_customer.values()), batch)
