@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo live down test lint bench lock clean
+.PHONY: help setup setup-dev demo live down test lint bench bench-live lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ lint: $(VENV)/.dev ## Lint, strict types, import contracts
 
 bench: $(VENV)/.run ## Measure events per CPU-second of the main job
 	@$(BIN)/python benchmarks/run_bench.py
+
+bench-live: $(VENV)/.run ## Measure the live pipeline: one broker, one worker
+	@$(BIN)/python -m benchmarks.live
 
 lock: ## Renew the lock files (needs uv)
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +15,32 @@ from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import BY_KEY, Outlet, Output
 from pipeline.agents.partition import PartitionState
 from pipeline.agents.watermarks import Watermarks
+from pipeline.domain.attribution import EXPLAINED_BEFORE_WINDOW_MS
+from pipeline.domain.terms import Catalogue
 from pipeline.state.keys import part, text
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.identity import Binding, ForwardedClick, IdentityStep, Truth
 from pipeline.topology import TOPIC_OF
 from pipeline.wire.admission import DeadLetter
 from pipeline.wire.batches import RecordBatch
+
+CLICKS_AT_ONCE: Final = 5_000
+"""How many clicks are looked at between two batches: some milliseconds."""
+
+SWEEPS_A_LIFE: Final = 20
+"""How often all clicks are looked at within a click's life: state is at most a twentieth too large."""
+
+_SLACK_MS: Final = 86_400_000
+
+
+def click_life_ms(catalogue: Catalogue, allowed_lateness_ms: int) -> int:
+    """For how long after its time a click may matter: no conversion that is still admitted can ask for it later.
+
+    Explanations show clicks up to a week older than the longest window. A day more, because workers do not hear of
+    watermarks at the same time.
+    """
+    windows = [terms.click_window_ms for program in catalogue.programs.values() for terms in program.versions]
+    return max(windows, default=0) + EXPLAINED_BEFORE_WINDOW_MS + allowed_lateness_ms + _SLACK_MS
 
 
 class ClickSink(Protocol):
@@ -40,7 +60,9 @@ class IdentityPartition:
     def __init__(
         self, number: int, store: Store, outlet: Outlet, *, intake: Intake, outcomes: Outcomes, truth: Truth,
         sink: ClickSink, watermarks: Watermarks, allowed_lateness_ms: int, counts: Counter[tuple[str, str]],
+        click_life_ms: int | None = None,
     ) -> None:  # fmt: skip
+        """``click_life_ms``: see :func:`click_life_ms`; None keeps clicks for good."""
         self.number = number
         self.state = PartitionState(store, outlet)
         self._step = IdentityStep(store, truth)
@@ -50,6 +72,9 @@ class IdentityPartition:
         self._watermarks = watermarks
         self._allowed_lateness_ms = allowed_lateness_ms
         self._counts = counts
+        self._click_life_ms = click_life_ms
+        self._sweeping = b""  # the last key looked at; b"" between sweeps
+        self._swept_to = 0
         self._watermarks.raise_to(self.state.watermark_ms())
 
     def start(self) -> None:
@@ -71,7 +96,19 @@ class IdentityPartition:
             self._take_clicks(new)
 
     def settle(self) -> None:
-        """Nothing is left to do: clicks and bindings are settled as they are taken."""
+        """Clicks and bindings are settled as they are taken; look whether old clicks may leave."""
+        watermark = self._watermarks.current()
+        if watermark is None or self._click_life_ms is None:
+            return
+        edge = watermark - self._click_life_ms
+        if not self._sweeping:
+            if edge - self._swept_to < self._click_life_ms // SWEEPS_A_LIFE:
+                return
+            self._swept_to = edge
+        batch = WriteBatch()
+        self._sweeping = self._step.expire(self._swept_to, self._sweeping, CLICKS_AT_ONCE, batch)
+        if len(batch):
+            self.state.write(batch)
 
     def safe_offsets(self) -> dict[str, int]:
         """How far bindings are safe; for clicks that depends on ClickHouse, and the sink tells it."""

@@ -194,6 +194,21 @@ class IdentityStep:
             ]
         return forwarded
 
+    def expire(self, before_ms: int, after: bytes, most: int, batch: WriteBatch) -> bytes:
+        """Of up to ``most`` clicks beyond the key ``after``, remove those dated before ``before_ms``.
+
+        Returns the last key looked at; b"" at the end of the table. No index by time is kept: a look at every click
+        now and then costs less than an entry more for each.
+        """
+        edge = before_ms.to_bytes(6, "big")
+        clicks = self._store.scan("clicks", b"", after + b"\x00" if after else b"")
+        for looked_at, (key, value) in enumerate(clicks, start=1):
+            if value[_AT] < edge:
+                batch.delete("clicks", key)
+            if looked_at >= most:
+                return key
+        return b""
+
     def _customers_of(self, brand_visitor: bytes) -> Sequence[bytes]:
         prefix = brand_visitor + b"\x00"
         return [key[len(prefix) :] for key, _ in self._store.scan("bindings", prefix)]

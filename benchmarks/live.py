@@ -1,0 +1,199 @@
+"""Measure the live pipeline: one broker, one worker process, end to end into ClickHouse.
+
+    make bench-live                                      2 000 000 events preloaded, then latency at half of that rate
+    python -m benchmarks.live --events 300000            less
+    python -m benchmarks.live --input FILE --terms DIR   a workload that is there already
+
+Throughput: everything is in the topics before the worker starts; it ends when every group has committed all that the
+topics hold, level by level. CPU-seconds are the worker's alone (user and system, start included), as /proc has them.
+Kafka and ClickHouse (the HTTP front over the embedded engine) run beside it, on the same cores: wall time says little.
+
+Latency: an open loop. Orders are sent at fixed times, whether or not the pipeline keeps up, among clicks at ``--load``
+events a second; a latency is from the intended time of sending until the order's row can be read in ClickHouse.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer
+
+from benchmarks.terms import write_terms
+from pipeline.agents.finality import LEVELS
+from pipeline.agents.log_reader import LogReader
+from pipeline.clickhouse.warehouse import Warehouse
+from pipeline.kafka.broker import LocalBroker, free_port
+from pipeline.kafka.clients import KafkaSettings, confluent_config
+from pipeline.kafka.produce import produce
+from pipeline.kafka.topics import create_topics, load_topics
+from pipeline.topology import STEPS, group_of
+from pipeline.wire.files import open_sources
+from pipeline.wire.messages import Messages
+from pipeline.wire.schema_ids import LocalSchemas
+
+PARTITIONS = 16
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident_mib(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
+
+
+@contextmanager
+def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as file:
+        running = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(40)
+        except subprocess.TimeoutExpired:
+            running.kill()
+
+
+def until(what: Callable[[], bool], timeout_s: float, pause_s: float = 0.2) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not what():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the pipeline did not get there in time")
+        time.sleep(pause_s)
+
+
+def answers(url: str) -> bool:
+    try:
+        with Warehouse.server(url):
+            return True
+    except Exception:  # noqa: BLE001 - whatever it is, it does not answer yet
+        return False
+
+
+def wait_until_through(config: dict[str, Any], timeout_s: float) -> None:
+    logs = {name: LogReader(config, group_of(name)) for name in STEPS}
+    for level in LEVELS:
+        for step, record in level:
+            ends = logs[step].ends(record, PARTITIONS)
+            until(lambda s=step, r=record, e=ends: logs[s].have_committed(r, e), timeout_s)  # type: ignore[misc]
+    for each in logs.values():
+        each.close()
+
+
+def worker_command(folder: Path, terms: Path, bootstrap: str, clickhouse: str) -> list[str]:
+    return [
+        sys.executable, "-c", "from pipeline.cli import main; main()", "worker", "--program", str(terms),
+        "--folder", str(folder / "worker"), "--bootstrap", bootstrap, "--clickhouse-url", clickhouse,
+        "--allowed-lateness", "3650d", "--idle-timeout", "5s",
+    ]  # fmt: skip
+
+
+def latency(config: dict[str, Any], warehouse: Warehouse, load: int, seconds: float) -> list[float]:
+    """Latencies in seconds of one order a tenth of a second, among ``load`` clicks a second."""
+    messages = Messages(LocalSchemas())
+    sending = Producer({**config, "partitioner": "murmur2_random", "linger.ms": 5, "compression.type": "lz4"})
+    names = messages.fields("click")
+    now_ms = int(time.time() * 1000)
+    template = dict.fromkeys(names) | {"brand_id": "oven", "program_id": "oven-friends", "partner_id": "partner-01"}
+    order_names = messages.fields("order")
+    intended: dict[str, float] = {}
+    visible: dict[str, float] = {}
+    began = time.time()
+    sent = orders = 0
+    while (passed := time.time() - began) < seconds + 5:
+        due = int(min(passed, seconds) * load)
+        clicks = [
+            tuple((template | {
+                "event_id": f"lat-{now_ms}-{number}", "occurred_at": now_ms, "visitor_id": f"lat-{number % 50_000}",
+            })[name] for name in names)
+            for number in range(sent, due)
+        ]  # fmt: skip
+        for row, value in zip(clicks, messages.encode("click", clicks), strict=True):
+            sending.produce("referrals.click.v1", value, str(row[names.index("visitor_id")]).encode())
+        sent = due
+        while orders / 10 <= min(passed, seconds):
+            number = f"lat-order-{now_ms}-{orders}"
+            order = dict.fromkeys(order_names) | {
+                "event_id": number, "occurred_at": now_ms, "brand_id": "oven", "order_id": number,
+                "customer_id": f"customer-{orders}", "amount_minor": 1000, "currency": "USD",
+            }  # fmt: skip
+            (value,) = messages.encode("order", [tuple(order[name] for name in order_names)])
+            sending.produce("referrals.order.v1", value, f"customer-{orders}".encode())
+            intended[number] = began + orders / 10
+            orders += 1
+        sending.poll(0)
+        mine = f"lat-order-{now_ms}-%"
+        found = warehouse.query(f"SELECT conversion_id FROM attributions WHERE conversion_id LIKE '{mine}'")
+        at = time.time()
+        for (number,) in found:
+            visible.setdefault(str(number), at)
+        time.sleep(0.02)
+    sending.flush(10)
+    return [visible.get(number, float("inf")) - at for number, at in intended.items()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=2_000_000)
+    parser.add_argument("--input", type=Path)
+    parser.add_argument("--terms", type=Path)
+    parser.add_argument("--load", type=int, help="clicks a second for latency (default: half of the rate)")
+    parser.add_argument("--latency-seconds", type=float, default=30)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="crosscredit-bench-") as temporary:
+        measure(Path(temporary), arguments)
+
+
+def measure(folder: Path, arguments: argparse.Namespace) -> None:
+    events, terms = arguments.input, arguments.terms
+    if events is None:
+        events, terms = folder / "events.parquet", folder / "programs"
+        subprocess.run(
+            [sys.executable, "-m", "benchmarks.workload", "--events", str(arguments.events), "--out", str(folder),
+             "--format", "parquet"], check=True,
+        )  # fmt: skip
+        write_terms(terms)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    front = [sys.executable, "-m", "pipeline.clickhouse.front", "--path", str(folder / "ch"), "--port", str(port)]
+    with LocalBroker(folder / "kafka") as broker, process(front, folder / "front.log"):
+        config = dict(confluent_config(KafkaSettings(broker.bootstrap)))
+        create_topics(config, load_topics(), partitions=PARTITIONS)
+        until(lambda: answers(url), 60)
+        produced = produce(config, LocalSchemas(), open_sources([str(events)]))
+        count = sum(produced.sent.values())
+        print(f"{platform.machine()}, {os.cpu_count()} cores; {count:,} events in {PARTITIONS} partitions")
+        with process(worker_command(folder, terms, broker.bootstrap, url), folder / "worker.log") as worker:
+            began = time.monotonic()
+            wait_until_through(config, 1_800)
+            cpu_s, wall_s = cpu_seconds(worker.pid), time.monotonic() - began
+            print(f"events per CPU-second of the worker  {count / cpu_s:>10,.0f}   ({cpu_s:.1f} CPU-seconds)")
+            print(f"events per second, wall              {count / wall_s:>10,.0f}   ({wall_s:.1f} s)")
+            print(f"memory of the worker, MiB            {resident_mib(worker.pid):>10,}")
+            state = sum(each.stat().st_size for each in (folder / "worker").rglob("*") if each.is_file())
+            print(f"state on disk, MiB                   {state / 2**20:>10,.1f}")
+            load = arguments.load or int(count / wall_s / 2)
+            with Warehouse.server(url) as warehouse:
+                measured = sorted(latency(config, warehouse, load, arguments.latency_seconds))
+            p50, p99 = statistics.median(measured), measured[int(len(measured) * 0.99)]
+            print(f"order to row at {load:,} clicks/s, s:  p50 {p50:.2f}  p99 {p99:.2f}  of {len(measured)} orders")
+
+
+if __name__ == "__main__":
+    main()
