@@ -200,7 +200,7 @@ class IdentityStep:
         Returns the last key looked at; b"" at the end of the table. No index by time is kept: a look at every click
         now and then costs less than an entry more for each.
         """
-        edge = before_ms.to_bytes(6, "big")
+        edge = max(0, before_ms).to_bytes(6, "big")
         clicks = self._store.scan("clicks", b"", after + b"\x00" if after else b"")
         for looked_at, (key, value) in enumerate(clicks, start=1):
             if value[_AT] < edge:
