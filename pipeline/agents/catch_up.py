@@ -43,7 +43,7 @@ class Partition(Protocol):
 class ReadsBack(Partition, Protocol):
     """One whose step may have to withdraw what others emitted."""
 
-    def read_back(self, batch: RecordBatch) -> None:
+    def read_back(self, batch: RecordBatch, *, is_ahead: bool) -> None:
         """Learn what was emitted."""
 
 
@@ -92,7 +92,8 @@ def catch_up(
         for batch in log.read(topic, number, state.seen(record), high):
             if not is_wanted():
                 return Reached(ends, done)
-            partition.read_back(batch)  # type: ignore[attr-defined]  # a step that reads back has it
+            # A step that reads back has it.
+            partition.read_back(batch, is_ahead=is_ahead)  # type: ignore[attr-defined]
     return Reached(ends, done)
 
 

@@ -109,10 +109,11 @@ class CreditPartition:
             facts.puts.pop("dirty", None)  # what they imply was sent
         self.state.keep(facts, record, new.next_offset)
 
-    def read_back(self, batch: RecordBatch) -> None:
+    def read_back(self, batch: RecordBatch, *, is_ahead: bool) -> None:
         """Learn from an outcome topic's own partition what was emitted, by whomever.
 
-        What stands there of customers whose facts are all known is right; the others are decided again anyway.
+        What stands there of customers whose facts are all known is right; the others are decided again anyway. Unless
+        this state ``is_ahead`` of the group: then others have emitted what they knew less for.
         """
         record = RECORD_OF[batch.topic]
         rows, _ = self._outcomes.rows(record, batch)
@@ -123,7 +124,7 @@ class CreditPartition:
         elif record == "referral":
             brand_of = self._step.brand_of
             destinations = [(key(brand_of(row[0]), row[1]), "programs", row[0]) for row in rows]
-        self._step.remember(destinations, facts)
+        self._step.remember(destinations, facts, decide_again=is_ahead)
         self.state.put_seen(record, batch.next_offset, facts)
         self.state.write(facts)
 

@@ -63,7 +63,7 @@ class EarningsPartition:
             self.state.write(settled.notes)
             self.state.write(settled.batch)
 
-    def read_back(self, batch: RecordBatch) -> None:
+    def read_back(self, batch: RecordBatch, *, is_ahead: bool) -> None:  # noqa: ARG002
         """Learn from an outcome topic's own partition what was emitted, by whomever."""
         record = RECORD_OF[batch.topic]
         width = 1 if record == "ledger_entry" else 4

@@ -260,10 +260,13 @@ class CreditStep:
         program = self._catalogue.programs.get(program_id)
         return program.brand_id if program is not None else ""
 
-    def remember(self, destinations: Iterable[tuple[bytes, str, Any]], batch: WriteBatch) -> None:
+    def remember(
+        self, destinations: Iterable[tuple[bytes, str, Any]], batch: WriteBatch, *, decide_again: bool
+    ) -> None:  # fmt: skip
         """Note destinations that something was emitted to: customer, a field of :class:`Emitted`, and the destination.
 
-        For state that may not know all that was emitted in its name.
+        For state that may not know all that was emitted in its name. ``decide_again`` makes customers with destinations
+        that were not known dirty.
         """
         by_customer: dict[bytes, list[tuple[str, Any]]] = {}
         for customer_key, kind, destination in destinations:
@@ -275,6 +278,8 @@ class CreditStep:
                 known = getattr(emitted, kind)
                 if destination not in known:
                     known.append(destination)
+                    if decide_again:
+                        batch.put("dirty", customer_key, b"")
             emitted.attributions.sort()
             emitted.programs.sort()
             batch.put("emitted", customer_key, _encode(emitted))
