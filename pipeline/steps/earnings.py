@@ -169,8 +169,7 @@ class EarningsStep:
             keys, contributions, self._store.get_many("contributions", keys), strict=True
         ):
             if stored is None:
-                if not contribution.elements:
-                    continue
+                # One without elements counts too: others may have emitted rows for earlier ones, under its version.
                 known_version = 0
                 added.update((position_key(each.position), each) for each in contribution.elements)
             else:
