@@ -227,6 +227,9 @@ class StepRuntime:
         if partition is not None and self._mark_of[batch.partition] is mark:
             partition.take(batch)
             self._unsettled.add(batch.partition)
+        elif mark is not None and self._wanted.get(batch.partition) is mark:
+            # Never seen since partitions are held back until they are ready. To pass it over would lose records.
+            raise RuntimeError(f"{batch.topic}/{batch.partition} was delivered before its state was ready")
 
     def _settle(self) -> None:
         for number in sorted(self._unsettled):

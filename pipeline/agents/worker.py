@@ -248,26 +248,35 @@ class Worker:
         for topic in topics:
             _agent(app, topic, lambda batch: asyncio.wrap_future(runtime.take(batch)))
         held: set[asyncio.Task[None]] = set()
+        assignment: dict[int, object] = {}  # of each partition the last
 
         async def assigned(*signal: Any, **_: Any) -> None:
             partitions: set[TP] = signal[-1]
             numbers = {tp.partition for tp in partitions if tp.topic in topics}
             app.batches.pause({TP(topic, number) for topic in topics for number in numbers})
             for number in numbers:
-                task = asyncio.create_task(ready(number))
+                assignment[number] = mark = object()
+                task = asyncio.create_task(ready(number, mark))
                 held.add(task)
                 task.add_done_callback(held.discard)
 
-        async def ready(number: int) -> None:
+        async def ready(number: int, mark: object) -> None:
             with contextlib.suppress(Exception):  # told by on_failure
                 await asyncio.wrap_future(runtime.assign(number))
-                app.batches.resume({TP(topic, number) for topic in topics})
+                # If it was assigned anew meanwhile, that assignment is not ready: its records would be passed over.
+                if assignment.get(number) is mark:
+                    app.batches.resume({TP(topic, number) for topic in topics})
 
         async def released(partitions: set[TP]) -> None:
-            await asyncio.wrap_future(runtime.settle())
+            numbers = {tp.partition for tp in partitions}
+            for number in numbers:
+                assignment.pop(number, None)
+            settled = asyncio.wrap_future(runtime.settle())
+            let_go = [asyncio.wrap_future(runtime.revoke(number)) for number in numbers]
+            await asyncio.wait([settled])  # not to be cancelled with this: what is not let go is never taken over again
             await asyncio.sleep(0)  # safe offsets are told through the loop
-            for number in {tp.partition for tp in partitions}:
-                await asyncio.wrap_future(runtime.revoke(number))
+            if let_go:
+                await asyncio.wait(let_go)
 
         app.on_partitions_assigned.connect(assigned, weak=False)
         app.batches.on_release = released

@@ -81,17 +81,22 @@ def _front_down(stack: LiveStack, fault: Fault) -> None:
 
 
 def _clickhouse(stack: LiveStack, fault: Fault) -> None:
-    """For some seconds, or for the next three inserts."""
+    """For some seconds; or the next three requests, which are waited for."""
     mode = fault.kind.replace(" ", "_")
-    stack.clickhouse_fault(mode, **({} if fault.seconds else {"count": 3}))
     if fault.seconds:
+        stack.clickhouse_fault(mode)
         time.sleep(fault.seconds)
         stack.clickhouse_fault("none")
+        return
+    known = stack.faults_met()
+    stack.clickhouse_fault(mode, count=3, only_inserts=True)
+    deadline = time.monotonic() + 15
+    while stack.faults_met() < known + 3 and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 _SECONDS: Final = {
-    "freeze": (SESSION_S + 1, SESSION_S + 3), "leave": (0, 4), "front down": (1, 5), "hang": (2, 5), "refuse": (2, 5),
-    "drop": (1, 3),
+    "freeze": (SESSION_S + 1, SESSION_S + 3), "leave": (0, 4), "front down": (1, 5), "refuse": (2, 5), "drop": (1, 3),
 }  # fmt: skip
 _OF_A_WORKER: Final = ("kill", "wipe", "freeze", "leave")
 _PLAYED: Final[Mapping[str, Callable[[LiveStack, Fault], None]]] = {

@@ -126,6 +126,10 @@ class LiveStack:
                     worker = self.workers[name] = Worker(name, self.folder / name, free_port())
                 self._launch(worker)
 
+    def wait_until_ready(self) -> None:
+        """Every partition of every step has a worker that takes its records."""
+        until(self._all_ready, "every partition is ready", timeout_s=120)
+
     def kill(self, *names: str, wipe: bool = False, measure: bool = True) -> None:
         """SIGKILL, all at once; then they start again, as under a supervisor that does not wait."""
         with self._lock:

@@ -144,9 +144,10 @@ def hostile_stream(
     encoder = Encoder()
     bad = list(_bad(chooser, events))
     events += _again(chooser, events)
-    placed = [(_at(event), _strayed(chooser, record)) for event, record in encoder.records([*events, *bad])]
+    good = [record for _, record in encoder.records(events)]
+    refused = [record for _, record in encoder.records(bad)]
+    placed = [(_at(record.event), _strayed(chooser, record)) for record in (*good, *refused)]
     event_of = {(record.record, record.value): record.event for _, record in placed}
-    good = [record for _, record in placed[: len(events)]]
     some = [record for each in EVENT_TYPES for record in chooser.sample([r for r in good if r.record == each], 2)]
     placed += [(_at(record.event), _future(encoder, record)) for record in some]
     placed += [(_at(record.event), broken) for record in some for broken in _broken(record)]
