@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo live down test lint bench bench-live lock clean
+.PHONY: help setup setup-dev demo live down test lint bench bench-live soak lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ bench: $(VENV)/.run ## Measure events per CPU-second of the main job
 
 bench-live: $(VENV)/.run ## Measure the live pipeline: one broker, one worker
 	@$(BIN)/python -m benchmarks.live
+
+soak: $(VENV)/.dev ## Faults at random for SECONDS (900), beginning with SEED (1)
+	@CROSSCREDIT_SOAK=$(or $(SECONDS),900) CROSSCREDIT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/live/test_soak.py -n 0 -x
 
 lock: ## Renew the lock files (needs uv)
 	uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements.lock
