@@ -343,10 +343,12 @@ class CreditStep:
             accepted = {order.order_id for order in story.accepted_orders}
             for event_id, fields in facts.refunds:
                 rows.add("refunds", (event_id, *ids, *fields[1:], fields[2] in accepted), version)
-        if not duplicates and not emitted.duplicates:
+        # Where an order's content was replaced, another may have been a duplicate before, and others have said so.
+        were = [each for each, _ in facts.orders] if any(fields[0] > 1 for _, fields in facts.orders) else []
+        if not duplicates and not emitted.duplicates and not were:
             return
         emitted.duplicates = sorted(duplicates.union(emitted.duplicates))
-        for event_id in emitted.duplicates:
+        for event_id in sorted({*emitted.duplicates, *were}):
             copy = self._store.get("facts", b"%b\x00p\x00%b" % (facts.key, part(event_id)))
             if copy is not None:
                 source, position, raw = msgspec.msgpack.decode(copy)
