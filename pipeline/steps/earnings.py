@@ -31,6 +31,7 @@ SEGMENT = 20_000
 """Elements folded before their rows are handed over and the frontier moves on durably."""
 
 _REMEMBERED_MEMOS = 200_000
+_REMEMBERED_READS = 1_000
 
 Counter = int | MilestoneState | None
 
@@ -249,6 +250,7 @@ class EarningsStep:
         changed: set[CounterKey] = set()
         folded = 0
         last, reached = frontier, None
+        recall = self._recall(ledger)
         for key, value in self._store.scan("timeline", ledger.prefix, ledger.prefix + frontier):
             place = key[len(ledger.prefix) :]
             if folded >= self._segment:
@@ -261,7 +263,7 @@ class EarningsStep:
                 self._emit_entries(ledger, record.entries, (), rows, in_doubt=place <= doubtful)
                 batch.delete("timeline", key)
                 continue
-            result = advance(ledger.plan, record.element, ledger.counters.get, self._recall(ledger))
+            result = advance(ledger.plan, record.element, ledger.counters.get, recall)
             undo = tuple((counter, ledger.counters.get(counter)) for counter in result.changes)
             ledger.counters.update(result.changes)
             changed.update(result.changes)
@@ -289,14 +291,21 @@ class EarningsStep:
         ledger.memos[place] = result.memo
 
     def _recall(self, ledger: _Ledger) -> Any:
+        """How one segment's elements look up what came of earlier ones."""
+        read: dict[bytes, Memo] = {}  # a refund asks for its order's rates, and for the slots that the order took
+
         def recall(at: int, event_id: str, rank: int, customer_id: str) -> Memo:
             place = position_key(Position(at, event_id, rank, customer_id))
-            memo = ledger.memos.get(place)
-            if memo is None:
-                stored = self._store.get("timeline", ledger.prefix + place)
-                memo = _decode_record(stored).memo if stored is not None else None
+            memo = ledger.memos.get(place) or read.get(place)
+            if memo is not None:
+                return memo
+            stored = self._store.get("timeline", ledger.prefix + place)
+            memo = _decode_record(stored).memo if stored is not None else None
             if memo is None:
                 raise LookupError(f"the timeline of {ledger.plan.program.id} lacks what came of event {event_id!r}")
+            if len(read) >= _REMEMBERED_READS:
+                read.clear()
+            read[place] = memo
             return memo
 
         return recall
