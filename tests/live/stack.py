@@ -172,14 +172,14 @@ class LiveStack:
         return {name: worker.died for name, worker in self.workers.items() if worker.died}
 
     def metrics(self, name: str) -> dict[tuple[str, ...], float]:
-        """A worker's samples, by name and label values; none while it does not answer."""
+        """A worker's samples, by name and the labels' values by label; none while it does not answer."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.workers[name].port}/metrics", timeout=5) as answer:
                 text = answer.read().decode()
         except OSError:
             return {}
         return {
-            (sample.name, *sample.labels.values()): sample.value
+            (sample.name, *(sample.labels[label] for label in sorted(sample.labels))): sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         }

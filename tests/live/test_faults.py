@@ -30,6 +30,7 @@ def the_tables_are_equal(stack: LiveStack, stream: Stream, say: Say, what: str) 
 
 
 def test_kill_9_of_workers_over_and_over_and_of_all_at_once_and_wiped_disks(tmp_path: Path, say: Say) -> None:
+    """Also: how soon a killed worker is back at its first event."""
     stream = hostile_stream(tmp_path / "stream", 21, workload=24_000, season=6_000, worlds=30)
     faults = schedule(21, {"kill": 7, "wipe": 2}, 18, WORKERS)
     faults[6:6] = faults[14:14] = [Fault(2.0, "kill all")]
@@ -45,24 +46,7 @@ def test_kill_9_of_workers_over_and_over_and_of_all_at_once_and_wiped_disks(tmp_
             f"before the next kill, in {_shown(sorted(stack.restarts))} s",
         )  # fmt: skip
         assert not stack.died()
-
-
-def test_a_killed_worker_is_back_at_its_first_event_within_10_s(tmp_path: Path, say: Say) -> None:
-    """By its own count of events consumed. The best of three; and more is allowed to a machine that is busy."""
-    stream = hostile_stream(tmp_path / "stream", 22, workload=8_000)
-    with LiveStack(tmp_path, stream.programs) as stack:
-        stack.start_workers("w1")
-        feeder = Feeder(stack.broker.bootstrap)
-        stack.wait_until_ready()
-        with Feeding(feeder, stream.records, stream.poison, stream.ghosts, seconds=30):
-            time.sleep(3)
-            for _ in range(3):
-                known = len(stack.restarts)
-                stack.kill("w1")
-                deadline = time.monotonic() + 40
-                while len(stack.restarts) == known and time.monotonic() < deadline:
-                    time.sleep(0.2)
-        the_tables_are_equal(stack, stream, say, f"seconds to the first event: {_shown(stack.restarts)}")
+        # By its own count of events consumed. A machine that is busy is allowed more.
         assert min(stack.restarts) <= 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 

@@ -64,7 +64,7 @@ def _metrics_account(stack: LiveStack) -> None:
     for name in stack.workers:
         samples = stack.metrics(name)
         for each in EVENT_TYPES:
-            outcomes = sum(samples["referral_events_total", each, outcome] for outcome in OUTCOMES)
+            outcomes = sum(samples["referral_events_total", outcome, each] for outcome in OUTCOMES)
             assert samples["referral_events_consumed_total", each] == outcomes
     for each in EVENT_TYPES:
         assert sum(stack.metrics(name)["referral_events_consumed_total", each] for name in stack.workers)
