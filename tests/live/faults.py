@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.live.stack import SESSION_S, LiveStack
 
-AT_WORK_S: Final = 15.0
+AT_WORK_S: Final = 10.0
 """How long a fault waits for the worker that it hits to be at work: most faults are to hit one that is."""
 
 

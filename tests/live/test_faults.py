@@ -46,7 +46,7 @@ def test_kill_9_of_workers_over_and_over_and_of_all_at_once_and_wiped_disks(tmp_
             f"{', '.join(map(str, faults))}; seconds to the first event: {_shown(sorted(stack.restarts))}",
         )  # fmt: skip
         assert not stack.died()
-        assert stack.hit_at_work >= 6
+        assert stack.hit_at_work >= 3
         # By its own count of events consumed. A machine that is busy is allowed more.
         assert min(stack.restarts) <= 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
