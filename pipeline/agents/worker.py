@@ -26,7 +26,7 @@ from pipeline.agents.earnings import EarningsPartition
 from pipeline.agents.exchange import WatermarkExchange
 from pipeline.agents.faust_app import StepApp, make_app
 from pipeline.agents.finality import Finality
-from pipeline.agents.identity import IdentityPartition, click_life_ms
+from pipeline.agents.identity import IdentityPartition
 from pipeline.agents.intake import Intake
 from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.outcomes import Outcomes
@@ -209,7 +209,6 @@ class Worker:
             return lambda number, store: IdentityPartition(
                 number, store, outlet, intake=intake, outcomes=outcomes, truth=truth, sink=sink,
                 watermarks=watermarks, allowed_lateness_ms=lateness_ms, counts=self.counts,
-                click_life_ms=click_life_ms(self._catalogue, lateness_ms),
             )  # fmt: skip
         if step.name == "credit":
             return lambda number, store: CreditPartition(

@@ -10,9 +10,6 @@ from typing import Final
 
 from tests.live.stack import SESSION_S, LiveStack
 
-AT_WORK_S: Final = 10.0
-"""How long a fault waits for the worker that it hits to be at work: most faults are to hit one that is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -36,7 +33,7 @@ def schedule(seed: int, weights: Mapping[str, int], number: int, workers: list[s
 
 
 def _fault(chooser: Random, kind: str, workers: list[str]) -> Fault:
-    pause_s, worker = round(chooser.uniform(0.3, 2.0), 1), chooser.choice(workers)
+    pause_s, worker = round(chooser.uniform(1.0, 3.5), 1), chooser.choice(workers)
     low, high = _SECONDS.get(kind, (0.0, 0.0))
     seconds = round(chooser.uniform(low, high), 1)
     return Fault(pause_s, kind, worker if kind in _OF_A_WORKER else "", seconds)
@@ -50,24 +47,14 @@ def play(stack: LiveStack, faults: list[Fault]) -> None:
 
 
 def _kill(stack: LiveStack, fault: Fault) -> None:
-    """While it works, if it comes to that."""
-    stack.wait_until_at_work(fault.worker, AT_WORK_S)
-    stack.kill(fault.worker)
-
-
-def _kill_early(stack: LiveStack, fault: Fault) -> None:
-    """Whatever it does; often it has only begun to start."""
     stack.kill(fault.worker)
 
 
 def _wipe(stack: LiveStack, fault: Fault) -> None:
-    stack.wait_until_at_work(fault.worker, AT_WORK_S)
     stack.kill(fault.worker, wipe=True, measure=False)
 
 
 def _kill_all(stack: LiveStack, _: Fault) -> None:
-    for name in stack.workers:
-        stack.wait_until_at_work(name, AT_WORK_S)
     stack.kill(*stack.workers, measure=False)
 
 
@@ -111,9 +98,9 @@ def _clickhouse(stack: LiveStack, fault: Fault) -> None:
 _SECONDS: Final = {
     "freeze": (SESSION_S + 1, SESSION_S + 3), "leave": (0, 4), "front down": (1, 5), "refuse": (2, 5), "drop": (1, 3),
 }  # fmt: skip
-_OF_A_WORKER: Final = ("kill", "kill early", "wipe", "freeze", "leave")
+_OF_A_WORKER: Final = ("kill", "wipe", "freeze", "leave")
 _PLAYED: Final[Mapping[str, Callable[[LiveStack, Fault], None]]] = {
-    "kill": _kill, "kill early": _kill_early, "wipe": _wipe, "kill all": _kill_all, "freeze": _freeze, "leave": _leave,
+    "kill": _kill, "wipe": _wipe, "kill all": _kill_all, "freeze": _freeze, "leave": _leave,
     "kill broker": _kill_broker, "front down": _front_down, "refuse": _clickhouse, "hang": _clickhouse,
     "drop": _clickhouse, "fail half way": _clickhouse, "cut after commit": _clickhouse,
 }  # fmt: skip

@@ -52,7 +52,6 @@ class LiveStack:
         self.broker = LocalBroker(folder / "kafka")
         self.clickhouse_port = free_port()
         self.workers: dict[str, Worker] = {}
-        self.hit_at_work = 0  # how often a worker that was waited for was at work
         self.restarts: list[float] = []  # seconds from the start of a worker that was killed to its first event
         self._programs = programs
         self._lateness = lateness
@@ -131,20 +130,6 @@ class LiveStack:
         """Every partition of every step has a worker that takes its records."""
         until(self._all_ready, "every partition is ready", timeout_s=120)
 
-    def wait_until_at_work(self, name: str, timeout_s: float) -> bool:
-        """Whether the worker's process has taken a record of an input topic within that time."""
-        deadline = time.monotonic() + timeout_s
-        while not self._consumed(name):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
-        self.hit_at_work += 1
-        return True
-
-    def _consumed(self, name: str) -> float:
-        samples = self.metrics(name)
-        return sum(value for (metric, *_), value in samples.items() if metric == "referral_events_consumed_total")
-
     def kill(self, *names: str, wipe: bool = False, measure: bool = True) -> None:
         """SIGKILL, all at once; then they start again, as under a supervisor that does not wait."""
         with self._lock:
@@ -219,7 +204,8 @@ class LiveStack:
 
     def _measure(self, worker: Worker, started: float) -> None:
         while worker.started == started and time.monotonic() - started < 60:
-            if self._consumed(worker.name):
+            samples = self.metrics(worker.name)
+            if sum(value for (name, *_), value in samples.items() if name == "referral_events_consumed_total"):
                 self.restarts.append(time.monotonic() - started)
                 return
             time.sleep(0.1)

@@ -32,21 +32,20 @@ def the_tables_are_equal(stack: LiveStack, stream: Stream, say: Say, what: str) 
 def test_kill_9_of_workers_over_and_over_and_of_all_at_once_and_wiped_disks(tmp_path: Path, say: Say) -> None:
     """Also: how soon a killed worker is back at its first event."""
     stream = hostile_stream(tmp_path / "stream", 21, workload=24_000, season=6_000, worlds=30)
-    faults = schedule(21, {"kill": 4, "kill early": 3, "wipe": 2}, 18, WORKERS)
+    faults = schedule(21, {"kill": 7, "wipe": 2}, 18, WORKERS)
     faults[6:6] = faults[14:14] = [Fault(2.0, "kill all")]
     with LiveStack(tmp_path, stream.programs) as stack:
         stack.start_workers(*WORKERS)
         feeder = Feeder(stack.broker.bootstrap)
         stack.wait_until_ready()
-        with Feeding(feeder, stream.records, stream.poison, stream.ghosts, seconds=60):
+        with Feeding(feeder, stream.records, stream.poison, stream.ghosts, seconds=45):
             play(stack, faults)
         the_tables_are_equal(
             stack, stream, say,
-            f"{len(faults) + 4} kills, {stack.hit_at_work} of workers that had taken events: "
-            f"{', '.join(map(str, faults))}; seconds to the first event: {_shown(sorted(stack.restarts))}",
+            f"{len(faults) + 4} kills: {', '.join(map(str, faults))}; {len(stack.restarts)} came to an event "
+            f"before the next kill, in {_shown(sorted(stack.restarts))} s",
         )  # fmt: skip
         assert not stack.died()
-        assert stack.hit_at_work >= 3
         # By its own count of events consumed. A machine that is busy is allowed more.
         assert min(stack.restarts) <= 10 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 

@@ -23,7 +23,7 @@ from tests.live.verdict import judge
 SECONDS = float(os.environ.get("CROSSCREDIT_SOAK", "0"))
 FIRST_SEED = int(os.environ.get("CROSSCREDIT_SEED", "1"))
 WORKERS = ["w1", "w2", "w3"]
-OFTEN = {"kill": 5, "wipe": 3, "freeze": 2, "leave": 2}
+OFTEN = {"kill": 6, "wipe": 3, "freeze": 2, "leave": 2}
 
 
 @pytest.mark.skipif(not SECONDS, reason="for `make soak`")
