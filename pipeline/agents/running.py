@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas, Schemas
 
 STOP_AT_MOST_S: Final = 30.0
-"""After which a worker that was told to stop is ended: nothing is lost, for nothing unfinished counts as done."""
+"""After which a worker that stops or has failed is ended: nothing is lost, for nothing unfinished counts as done."""
 
 EXIT_STUCK: Final = 70
 
@@ -43,21 +43,22 @@ def run_worker(
         )  # fmt: skip
 
     async def work() -> None:
-        worker = Worker(settings, kafka, catalogue, steps, schemas=schemas, warehouse=warehouse)
-
-        def stop() -> None:
-            structlog.get_logger().info("worker stops")
-            watchdog = threading.Timer(STOP_AT_MOST_S, os._exit, (EXIT_STUCK,))
-            watchdog.daemon = True
-            watchdog.start()
-            worker.stop()
-
+        worker = Worker(
+            settings, kafka, catalogue, steps, schemas=schemas, warehouse=warehouse, on_end=_start_watchdog
+        )  # fmt: skip
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, stop)
+            loop.add_signal_handler(each, worker.stop)
         await worker.run()
 
     asyncio.run(work())
+
+
+def _start_watchdog() -> None:
+    """A thread that hangs would keep the process from ending: the interpreter waits for all of them."""
+    watchdog = threading.Timer(STOP_AT_MOST_S, os._exit, (EXIT_STUCK,))
+    watchdog.daemon = True
+    watchdog.start()
 
 
 def set_up_logs(log_format: str) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,7 @@ from pipeline.clickhouse.errors import WarehouseUnavailableError
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings, confluent_config, faust_credentials
+from pipeline.kafka.errors import UnreachableError
 from pipeline.kafka.topics import load_topics, verify_topics
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
@@ -53,6 +55,8 @@ from pipeline.wire.messages import Messages
 from pipeline.wire.schema_ids import Schemas
 
 log = structlog.get_logger()
+
+_T = TypeVar("_T")
 
 STOP_WITHIN_S: Final = 8.0
 _OBSERVE_EVERY_S: Final = 5.0
@@ -67,8 +71,10 @@ class Worker:
 
     def __init__(
         self, settings: Settings, kafka: KafkaSettings, catalogue: Catalogue, steps: Sequence[str], *,
-        schemas: Schemas, warehouse: Callable[[], Warehouse],
+        schemas: Schemas, warehouse: Callable[[], Warehouse], on_end: Callable[[], object] = lambda: None,
     ) -> None:  # fmt: skip
+        """``on_end`` is called once, when it begins to end, for whatever reason."""
+        self._on_end = on_end
         self._settings = settings
         self._kafka = kafka
         self._config = dict(confluent_config(kafka))
@@ -81,6 +87,7 @@ class Worker:
         self._shown: Counter[tuple[str, str]] = Counter()
         self._writers: list[Writer] = []
         self._stopping = asyncio.Event()
+        self._is_stopping = threading.Event()  # the same, for threads
         self._failure: BaseException | None = None
         self._apps: dict[str, StepApp] = {}
         self._runtimes: dict[str, StepRuntime] = {}
@@ -88,7 +95,14 @@ class Worker:
         self._is_ready = False
 
     def stop(self) -> None:
-        """Finish what is in hand, and end. May be called from a signal handler."""
+        """Finish what is in hand, and end. May be called from a signal handler of the loop."""
+        log.info("worker stops")
+        self._end()
+
+    def _end(self) -> None:
+        if not self._stopping.is_set():
+            self._on_end()
+        self._is_stopping.set()
         self._stopping.set()
 
     async def run(self) -> None:
@@ -97,23 +111,18 @@ class Worker:
         :raises WorkerFailedError: something went wrong that a restart may mend.
         """
         self._loop = asyncio.get_running_loop()
-        topics = load_topics()
-        await asyncio.to_thread(verify_topics, self._config, topics)
-        self._partitions = partitions = await asyncio.to_thread(self._count_partitions)
         status = StatusServer(self.metrics.registry, is_healthy=self._trouble, is_ready=self._not_ready)
         port = await status.start(self._settings.status_host, self._settings.status_port)
         log.info("worker starts", steps=[step.name for step in self._steps], status=f"http://127.0.0.1:{port}/metrics")
         self.metrics.restarts.set(time.time())
         try:
-            await self._assemble(partitions)
-            for app in self._apps.values():
-                await app.start()
-            self._is_ready = True
-            tasks = [asyncio.create_task(work()) for work in (self._settle_for_ever, self._observe_for_ever)]
-            await self._until_the_end()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if await self._start():
+                self._is_ready = True
+                tasks = [asyncio.create_task(work()) for work in (self._settle_for_ever, self._observe_for_ever)]
+                await self._until_the_end()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             self._is_ready = False
             await self._take_down()
@@ -123,14 +132,61 @@ class Worker:
 
     # -- putting together
 
+    async def _start(self) -> bool:
+        """Everything up to the first records; False if it was told to stop before."""
+        # Kafka and ClickHouse are waited for at the same time: each of them may be long in starting.
+        partitions, warehouse = await asyncio.gather(
+            asyncio.to_thread(self._patiently, "kafka", UnreachableError, self._count_partitions),
+            asyncio.to_thread(self._patiently, "clickhouse", WarehouseUnavailableError, self._migrated),
+        )
+        if warehouse is not None:
+            self._closing.append(warehouse.close)
+        if partitions is None or warehouse is None:
+            return False
+        self._partitions = partitions
+        self._assemble(partitions, warehouse)
+        starting = asyncio.gather(*(app.start() for app in self._apps.values()))
+        told_to_stop = asyncio.create_task(self._stopping.wait())
+        either: list[asyncio.Future[Any]] = [starting, told_to_stop]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        told_to_stop.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return False
+        starting.result()
+        return True
+
+    def _patiently(self, what: str, absent: type[Exception], reach: Callable[[], _T]) -> _T | None:
+        """What ``reach`` returns, as soon as it does not fail with ``absent``; None if told to stop before."""
+        pause_s = 0.5
+        while not self._is_stopping.is_set():
+            try:
+                return reach()
+            except absent as error:
+                log.warning(what, reason=str(error))
+                self._is_stopping.wait(pause_s)
+                pause_s = min(2 * pause_s, 10.0)
+        return None
+
     def _count_partitions(self) -> int:
+        verify_topics(self._config, load_topics())
         log_reader = LogReader(self._config, group_of("identity", self._settings.namespace))
         try:
             return log_reader.partitions(TOPIC_OF["click"])
         finally:
             log_reader.close()
 
-    async def _assemble(self, partitions: int) -> None:
+    def _migrated(self) -> Warehouse:
+        warehouse = self._open_warehouse()
+        try:
+            warehouse.migrate()
+        except BaseException:
+            warehouse.close()
+            raise
+        return warehouse
+
+    def _assemble(self, partitions: int, warehouse: Warehouse) -> None:
         settings = self._settings
         outcomes = Outcomes(Messages(self._schemas))
         inputs = [(TOPIC_OF[each], number) for each in _EVENTS for number in range(partitions)]
@@ -139,8 +195,6 @@ class Worker:
             Admission(self._catalogue), InputDecoder(self._schemas),
             partitions=partitions, max_future_ms=settings.max_future_ms,
         )  # fmt: skip
-        warehouse = await asyncio.to_thread(self._migrated)
-        self._closing.append(warehouse.close)
         for step in self._steps:
             self._apps[step.name] = self._app(step)
         for step in self._steps:
@@ -171,20 +225,6 @@ class Worker:
             )  # fmt: skip
             finality.start()
             self._closing.append(finality.close)
-
-    def _migrated(self) -> Warehouse:
-        pause_s = 0.5
-        while True:
-            try:
-                warehouse = self._open_warehouse()
-                warehouse.migrate()
-                return warehouse
-            except WarehouseUnavailableError as error:
-                if self._stopping.is_set():
-                    raise
-                log.warning("clickhouse", reason=str(error))
-                time.sleep(pause_s)
-                pause_s = min(2 * pause_s, 10.0)
 
     def _app(self, step: Step) -> StepApp:
         settings = self._settings
@@ -376,7 +416,7 @@ class Worker:
         if self._failure is None:
             self._failure = error
             log.error("worker fails", reason=str(error), error=type(error).__name__, exc_info=error)
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._loop.call_soon_threadsafe(self._end)
 
     def _insert_trouble(self, text: str) -> None:
         self.metrics.insert_failures.inc()
@@ -391,9 +431,10 @@ class Worker:
     # -- taking down
 
     async def _take_down(self) -> None:
-        for app in reversed(list(self._apps.values())):
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(app.stop(), STOP_WITHIN_S)
+        stopping = (asyncio.wait_for(app.stop(), STOP_WITHIN_S) for app in self._apps.values())
+        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                log.warning("an app did not stop in order", reason=repr(outcome))
         for close in reversed(self._closing):
             with contextlib.suppress(Exception):
                 await asyncio.to_thread(close)

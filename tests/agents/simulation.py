@@ -603,12 +603,20 @@ class Simulation:
         process = self._one()
         if process is None:
             return None
-        if self.chooser.random() < 0.3:
+        how = self.chooser.random()
+        if how < 0.2:
             process.fate.is_over = True
             raise Killed
-        calls, when = self.chooser.randint(0, 12), self.chooser.choice((BEFORE, HALF_WAY, AFTER))
+        calls, when = self.chooser.randint(0, 3 if how < 0.8 else 12), self.chooser.choice((BEFORE, HALF_WAY, AFTER))
         process.fate.end_at(calls, when)
-        return f"worker {process.worker} will end {when} call {calls} from now"
+        self.schedule.append(f"worker {process.worker} will end {when} call {calls} from now")
+        step = self.chooser.choice(sorted(process.runtimes))
+        if how < 0.5:
+            process.runtimes[step].settle().result()
+        elif how < 0.8 and (waiting := process.members[step].waiting()):
+            process.members[step].deliver(*self.chooser.choice(waiting), self.chooser.randint(1, 4))
+            process.runtimes[step].settle().result()
+        return None
 
     def _move(self) -> str | None:
         """A rebalance that the old owner takes part in; its last commit may fail, and it may not settle in time."""
@@ -692,9 +700,10 @@ class Simulation:
         for where, owner in self.owner.items():
             if owner is None:
                 self._give(where, self.chooser.choice(self._alive()))
-        quiet = 0
+        quiet = rounds = 0
         while quiet < 2:
-            quiet += 1
+            quiet, rounds = quiet + 1, rounds + 1
+            assert rounds < 1_000, "the workers never come to rest"
             for process in self._alive():
                 for member in process.members.values():
                     for topic, number in member.waiting():
@@ -737,6 +746,7 @@ class Simulation:
         programs = read_programs(self.world.programs)
         events: list[dict[str, Any]] = []
         places: list[tuple[str, int]] = []
+        sent_on: list[tuple[dict[str, Any], tuple[str, int]]] = []
         for entry, topic, number in self._inputs():
             event = self.told.get((topic, entry.value or b""))
             if event is None:
@@ -744,9 +754,15 @@ class Simulation:
             key = key_of(event).encode()
             is_misplaced = entry.key != key or partition_of(key, self.options.partitions) != number
             place = (source_of(topic, number), entry.offset)
-            if refusal(event, programs) or not (is_misplaced or place in late):
+            if is_misplaced and not refusal(event, programs):
+                sent_on.append((event, place))
+            elif place not in late or refusal(event, programs):
                 events.append(event)
                 places.append(place)
+        if self.options.lateness_ms is None:  # else what is sent on may be late where it arrives
+            # Each has a copy where it belongs, which was there before as regards dead letters. Or else it was lost.
+            events += [event for event, _ in sent_on]
+            places += [place for _, place in sent_on]
         expected = compute(self.world.programs, events)
         dead = {(*places[row["index"]], row["reason"]) for row in expected["dead_letters"]} | self.expected_dead
         expected["dead_letters"] = canonical(dict(zip(_DEAD, each, strict=True)) for each in dead)
@@ -757,6 +773,25 @@ class Simulation:
         if not (self.options.moves or self.options.wipes or self.options.zombies):
             torn = [place for place, kinds in self.decisions.items() if len(kinds) > 1]
             found += [f"both admitted and late: {torn}"] if torn else []
+            found += [f"late, though a copy was admitted before: {place}" for place in self._copies(late, programs)]
+        return found
+
+    def _copies(self, late: set[tuple[str, int]], programs: Any) -> list[tuple[str, int]]:
+        """Places of late events that came after a copy of theirs was admitted in the same partition."""
+        admitted: set[Any] = set()
+        found = []
+        for entry, topic, number in self._inputs():
+            event = self.told.get((topic, entry.value or b""))
+            if event is None or refusal(event, programs):
+                continue
+            key = key_of(event).encode()
+            if entry.key != key or partition_of(key, self.options.partitions) != number:
+                continue
+            copy = (topic, number, key, event["brand_id"], event["event_id"])
+            if (source_of(topic, number), entry.offset) not in late:
+                admitted.add(copy)
+            elif copy in admitted:
+                found.append((source_of(topic, number), entry.offset))
         return found
 
     def counts(self) -> Counter[tuple[str, str]]:
