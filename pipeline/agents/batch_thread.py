@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +38,8 @@ class BatchLimits:
     waiting_bytes: int = 16 << 20  # of batches that no agent has yet, over all partitions
     fetch_partition_bytes: int = 1 << 20
     fetch_bytes: int = 8 << 20  # of one response, which is in memory three times while it arrives; aiokafka: 50 MiB
-    fetch_wait_s: float = 0.1  # hard-coded 1.5 in Faust: one fetch at a time is under way, and may hold up others
+    fetch_wait_s: float = 0.2  # hard-coded 1.5 in Faust: one fetch at a time is under way, and may hold up others
+    fetch_every_s: float = 0.05  # at most: a request costs milliseconds of CPU, however little it brings
     finish_s: float = 10.0  # how long a batch in hand may take when its partition is revoked or the app stops
     commit_s: float = 10.0  # after which a commit is given up, to be tried again at the next interval
 
@@ -53,6 +54,35 @@ class Taken(NamedTuple):
     epoch: tuple[int, int]
 
 
+class _PacedConsumer(aiokafka.AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
+    """A consumer that fetches no more often than ``every_s``.
+
+    While records trickle in, aiokafka asks again as soon as it has an answer, and encodes every partition each time.
+    A record that comes when nothing is on its way is answered at once: the broker holds a fetch until there is one.
+    """
+
+    def __init__(self, every_s: Callable[[], float], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._every_s = every_s
+        self._fetched_at: dict[int, float] = {}
+
+    async def start(self) -> None:
+        await super().start()
+        fetch = self._fetcher._proc_fetch_request
+
+        async def paced(assignment: Any, node_id: int, request: Any) -> bool:
+            pause_s = self._fetched_at.get(node_id, 0.0) + self._every_s() - monotonic()
+            if pause_s > 0:
+                try:
+                    await asyncio.sleep(pause_s)
+                except asyncio.CancelledError:
+                    return False  # as aiokafka does when the assignment is over: who awaits it takes no exception
+            self._fetched_at[node_id] = monotonic()
+            return bool(await fetch(assignment, node_id, request))
+
+        self._fetcher._proc_fetch_request = paced
+
+
 class BatchThread(driver.AIOKafkaConsumerThread):
     """The Kafka client in its own thread and loop, so that heartbeats go on while an agent computes."""
 
@@ -62,8 +92,10 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         super().__post_init__()
         self.wanted: frozenset[TP] = frozenset()  # set by the consumer, read here: replaced, never changed
         self.max_bytes = 0
+        self.fetch_every_s = 0.0  # set by the consumer
         self.assignments = 0
         self.seeks: dict[TP, int] = {}
+        self.behind: dict[TP, int] = {}  # records that the broker had beyond the last batch, when it was fetched
         self.passed: dict[TP, int] = {}  # the position after what holds no record: a transaction's end, say
         self._readers: dict[Any, PartitionReader] = {}  # of responses that were used in part
         self._corrupt: dict[TP, int] = {}
@@ -76,7 +108,8 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         # Always Faust's own assignor: without tables the driver takes RoundRobin, which gives the same partition of two
         # topics to different workers. Faust's is co-partitioned and sticky.
         self._assignor = self.app.assignor
-        return aiokafka.AIOKafkaConsumer(
+        return _PacedConsumer(
+            lambda: self.fetch_every_s,
             client_id=conf.broker_client_id,
             group_id=conf.id,
             group_instance_id=conf.consumer_group_instance_id,
@@ -141,9 +174,9 @@ class BatchThread(driver.AIOKafkaConsumerThread):
 
     async def committed(self, tps: Iterable[TP]) -> dict[TP, int]:
         """The group's committed offsets; none where nothing was committed yet."""
-        consumer = self._ensure_consumer()
-        offsets = {tp: await consumer.committed(TopicPartition(*tp)) for tp in tps}
-        return {tp: offset for tp, offset in offsets.items() if offset is not None}
+        coordinator = self._ensure_consumer()._coordinator
+        found = await coordinator.fetch_committed_offsets([TopicPartition(*tp) for tp in tps])  # one request for all
+        return {TP(*tp): known.offset for tp, known in found.items() if known.offset >= 0}
 
     async def commit_now(self, offsets: Mapping[TP, int]) -> Mapping[TP, int]:
         """Commit; what was committed: nothing of partitions that are no longer ours."""
@@ -165,6 +198,7 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         self.assignments += 1  # what is still taken now is stale
         self._readers.clear()
         self.passed.clear()
+        self.behind.clear()
         await self._in_app(self.consumer.on_partitions_revoked(revoked))
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -239,8 +273,10 @@ class BatchThread(driver.AIOKafkaConsumerThread):
             return None
         self._corrupt.pop(key, None)
         found._update_position()
+        tp = TP(key.topic, key.partition)
+        self.behind[tp] = max(0, (found._assignment.state_value(key).highwater or 0) - records.next_fetch_offset)
         if batch is None:
-            self.passed[TP(key.topic, key.partition)] = records.next_fetch_offset
+            self.passed[tp] = records.next_fetch_offset
         if finished:
             self._used_up(fetcher, key)
         else:

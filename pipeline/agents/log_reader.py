@@ -25,7 +25,8 @@ class LogReader:
     """Reads the log of one consumer group's topics. One thread uses it."""
 
     def __init__(self, config: Mapping[str, Any], group: str) -> None:
-        self._admin = AdminClient(dict(config))
+        self._config = dict(config)
+        self._admin: AdminClient | None = None  # a client of its own, with threads: only where it is needed
         self._consumer = Consumer(
             {
                 **config,
@@ -53,8 +54,11 @@ class LogReader:
     def ends(self, record: str, partitions: int) -> dict[int, int]:
         """The offset after the last record of each partition of a record's topic."""
         topic = TOPIC_OF[record]
+        if self._admin is None:
+            self._admin = AdminClient(self._config)
+        admin_client = self._admin
         asked = {TopicPartition(topic, number): _LATEST for number in range(partitions)}
-        answers = self._ask(lambda: self._admin.list_offsets(asked, request_timeout=_TIMEOUT_S))
+        answers = self._ask(lambda: admin_client.list_offsets(asked, request_timeout=_TIMEOUT_S))
         return {where.partition: self._ask(answer.result).offset for where, answer in answers.items()}
 
     def have_committed(self, record: str, ends: Mapping[int, int]) -> bool:

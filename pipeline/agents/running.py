@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -51,6 +52,9 @@ def run_worker(
             loop.add_signal_handler(each, worker.stop)
         await worker.run()
 
+    # What lives long (imports, schemas, terms) need not be looked through; batches make few cycles, but many objects.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
     asyncio.run(work())
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -77,7 +78,7 @@ class StepRuntime:
         self.step = step
         self._folder = folder / step.name
         self._make = make
-        self._open_log = open_log
+        self._readers = _Readers(open_log)
         self._outcomes = outcomes
         self._terms = terms
         self._on_safe = on_safe
@@ -171,14 +172,12 @@ class StepRuntime:
     def _patiently_caught_up(self, number: int, mark: object) -> tuple[StepPartition, Reached] | None:
         """The partition, however long Kafka is away; None once it is not wanted any more."""
         while self._wanted.get(number) is mark:
-            reader = self._open_log()
             try:
-                return self._caught_up(number, reader, lambda: self._wanted.get(number) is mark)
+                with self._readers.one() as reader:
+                    return self._caught_up(number, reader, lambda: self._wanted.get(number) is mark)
             except LogUnreadableError as error:
                 log.warning("state cannot be restored yet", step=self.step.name, partition=number, reason=str(error))
                 time.sleep(_PAUSE_S)
-            finally:
-                reader.close()
         return None
 
     def _make_ready(self, partition: StepPartition, mark: object, reached: Reached) -> None:
@@ -251,6 +250,43 @@ class StepRuntime:
             partition.state.close()
         self._ends.pop(number, None)
         self._unsettled.discard(number)
+
+
+class _Readers:
+    """Readers of the log, one for each thread that catches up: connecting takes longer than what most have to read.
+
+    They are let go when nobody reads.
+    """
+
+    def __init__(self, open_log: Callable[[], LogReader]) -> None:
+        self._open_log = open_log
+        self._lock = threading.Lock()
+        self._idle: list[LogReader] = []
+        self._lent = 0
+
+    @contextmanager
+    def one(self) -> Iterator[LogReader]:
+        """A reader for this thread alone; one that failed is not lent again."""
+        with self._lock:
+            self._lent += 1
+            reader = self._idle.pop() if self._idle else None
+        failed = True
+        try:
+            if reader is None:
+                reader = self._open_log()
+            yield reader
+            failed = False
+        finally:
+            with self._lock:
+                self._lent -= 1
+                if reader is not None:
+                    self._idle.append(reader)
+                if failed or not self._lent:
+                    over, self._idle = self._idle, []
+                else:
+                    over = []
+            for each in over:
+                each.close()
 
 
 def _telling(step: str, number: int) -> Told:

@@ -76,6 +76,7 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.limits = self.transport.limits
+        self._thread.fetch_every_s = self.limits.fetch_every_s
         #: Awaited with the revoked partitions after the batch in hand and before the last commit, for bounded time.
         self.on_release: Callable[[set[TP]], Awaitable[None]] | None = None
         self._generation = 0
@@ -160,6 +161,14 @@ class BatchConsumer(driver.Consumer):
     def waiting_bytes(self) -> int:
         """Size in memory of the batches that no agent has yet."""
         return sum(taken.size_bytes for taken in self._waiting.values())
+
+    def behind(self) -> int:
+        """How many records the broker had, when it was last asked, beyond what was taken; roughly, for pacing."""
+        return sum(self._thread.behind.get(tp, 0) for tp in list(self._assigned))
+
+    def fetch_every(self, seconds: float) -> None:
+        """Ask the broker no more often than that, from now on: the longer, the fuller the batches."""
+        self._thread.fetch_every_s = seconds
 
     def halt(self) -> None:
         """Deliver nothing more: an agent has failed, and what comes after its batch must not be done before it."""

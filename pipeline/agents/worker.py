@@ -59,6 +59,11 @@ log = structlog.get_logger()
 _T = TypeVar("_T")
 
 STOP_WITHIN_S: Final = 8.0
+FAR_BEHIND: Final = 20_000
+"""Records that wait in Kafka: about a second's work, so more of them means that there is something to catch up with."""
+
+SETTLE_AT_LEAST_EVERY_S: Final = 5.0
+CATCHING_UP_FETCH_EVERY_S: Final = 0.3
 _OBSERVE_EVERY_S: Final = 5.0
 
 
@@ -337,6 +342,16 @@ class Worker:
                 await asyncio.wrap_future(runtime.settle())
             # Half of the time at most goes into settling: the fuller its batches, the less it takes.
             await asyncio.sleep(max(pause_s, time.monotonic() - began))
+            # And what is derived far behind the end of the topics would soon be derived again.
+            while self._is_far_behind() and time.monotonic() - began < SETTLE_AT_LEAST_EVERY_S:
+                await asyncio.sleep(pause_s)
+
+    def _is_far_behind(self) -> bool:
+        """Whether there is something to catch up with; then batches are made fuller."""
+        is_far = sum(app.batches.behind() for app in self._apps.values()) > FAR_BEHIND
+        for app in self._apps.values():
+            app.batches.fetch_every(CATCHING_UP_FETCH_EVERY_S if is_far else app.limits.fetch_every_s)
+        return is_far
 
     async def _until_the_end(self) -> None:
         while not self._stopping.is_set():
