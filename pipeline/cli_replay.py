@@ -74,6 +74,7 @@ def dead_letters_command(
     until: str | None = None,
     brand: Names = None,
     reason: Names = None,
+    max_future: str | None = None,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Send dead letters in again that would be accepted now: their schema is known at last, or they lie in no future.
@@ -100,6 +101,8 @@ def dead_letters_command(
         Only events of these brands.
     reason
         Only dead letters of these reasons.
+    max_future
+        As the workers have it: how far an event's time may lie after its receipt. Also CROSSCREDIT_MAX_FUTURE.
     dry_run
         Send nothing; say what would be sent.
     """
@@ -108,12 +111,12 @@ def dead_letters_command(
 
     admission = Admission(load_catalogue([Path(each) for each in program]))
     wanted = _filter(since, until, reason, brand)
-    _replay("dead_letter", "dead letters", admission, wanted, bootstrap, registry, namespace, dry_run)
+    _replay("dead_letter", "dead letters", admission, wanted, bootstrap, registry, namespace, dry_run, max_future)
 
 
 def _replay(
     record: str, what: str, admission: Admission, wanted: Filter, bootstrap: str | None, registry: str | None,
-    namespace: str | None, dry_run: bool,
+    namespace: str | None, dry_run: bool, max_future: str | None = None,
 ) -> None:  # fmt: skip
     from pipeline.agents.letters import read_letters
     from pipeline.agents.log_reader import LogReader
@@ -128,7 +131,7 @@ def _replay(
     from pipeline.wire.messages import Messages
     from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas
 
-    settings = settings_of(os.environ, registry=registry, namespace=namespace)
+    settings = settings_of(os.environ, registry=registry, namespace=namespace, max_future=max_future)
     config = confluent_config(KafkaSettings.from_environment(os.environ, bootstrap))
     schemas: Any = RegistrySchemas(settings.registry) if settings.registry else LocalSchemas()
     verify_topics(config, load_topics())
