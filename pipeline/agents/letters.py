@@ -25,18 +25,16 @@ class Letter:
 
 
 def read_letters(log: LogReader, outcomes: Outcomes, record: str, partitions: int) -> dict[Letter, bool]:
-    """Every ``late_event`` or ``dead_letter`` ever written, and whether it still stands, in the order of the topic.
+    """Every ``late_event`` or ``dead_letter`` ever written, and whether it still stands.
 
     All of them are in memory at once. LogUnreadableError
     """
     versions: dict[Letter, tuple[int, int]] = {}
     topic = TOPIC_OF[record]
-    for number in range(partitions):
-        _, end = log.bounds(topic, number)
-        for batch in log.read(topic, number, 0, end):
-            for source, position, reason, raw, version, is_deleted in outcomes.rows(record, batch)[0]:
-                if not position.isdigit():
-                    continue  # of nobody here: ours are offsets
-                letter = Letter(source, position, reason, raw)
-                versions[letter] = max(versions.get(letter, (0, 0)), (version, is_deleted))
+    for batch in log.read_topic(topic, log.ends(record, partitions)):
+        for source, position, reason, raw, version, is_deleted in outcomes.rows(record, batch)[0]:
+            if not position.isdigit():
+                continue  # of nobody here: ours are offsets
+            letter = Letter(source, position, reason, raw)
+            versions[letter] = max(versions.get(letter, (0, 0)), (version, is_deleted))
     return {letter: not is_deleted for letter, (_, is_deleted) in versions.items()}

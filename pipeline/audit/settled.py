@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from typing import Final
 
 from pipeline.agents.finality import LEVELS
@@ -62,14 +61,12 @@ class Settled:
     def wait(self) -> None:
         """Return when everything that was in the topics at the call is in the tables. LagError, LogUnreadableError"""
         for level in LEVELS:  # one after the other: what a level implies is written before it is committed
-            ends = {
-                (step, record, number): self._logs[step].bounds(TOPIC_OF[record], number)[1]
-                for step, record in level
-                for number in range(self._partitions)
-            }
+            ends = {(step, record): self._logs[step].ends(record, self._partitions) for step, record in level}
             while behind := {
-                where: left for where, end in ends.items() if (left := self._left(*where, end))
-            }:  # fmt: skip
+                (step, record): left
+                for (step, record) in level
+                if (left := self._left(step, record, ends[step, record]))
+            }:
                 self._be_patient(behind)
 
     def wait_for_quiet(self, ends: Ends) -> bool:
@@ -83,19 +80,23 @@ class Settled:
             )
         return False
 
-    def _left(self, step: str, record: str, number: int, end: int) -> int:
-        """How many offsets the group has before it in a partition; 0 if no record stands there."""
-        log, topic = self._logs[step], TOPIC_OF[record]
-        committed = log.committed(topic, number)
-        if committed >= end:
+    def _left(self, step: str, record: str, ends: Mapping[int, int]) -> int:
+        """How many offsets the group has before it in a topic, of partitions in which records stand there."""
+        log, topic, found = self._logs[step], TOPIC_OF[record], 0
+        if log.have_committed(record, ends):
             return 0
-        if end - committed <= _FEW:
-            with closing(log.read(topic, number, committed, end)) as rest:  # type: ignore[type-var]  # it is a generator
-                if next(rest, None) is None:
-                    return 0
-        return end - committed
+        for number, end in ends.items():
+            left = end - log.committed(topic, number)
+            if left > 0 and (left > _FEW or self._has_records(log, topic, number, end - left, end)):
+                found += left
+        return found
 
-    def _be_patient(self, behind: Mapping[tuple[str, str, int], int]) -> None:
+    @staticmethod
+    def _has_records(log: LogReader, topic: str, number: int, start: int, end: int) -> bool:
+        """Whether anything stands there but transactions' markers, which nobody gets to see, nor commits."""
+        return bool(list(log.read(topic, number, start, end)))
+
+    def _be_patient(self, behind: Mapping[tuple[str, str], int]) -> None:
         if time.monotonic() > self._deadline:
             raise LagError(_words(behind))
         if not self._has_told:
@@ -104,11 +105,8 @@ class Settled:
         time.sleep(_ROUND_S)
 
 
-def _words(behind: Mapping[tuple[str, str, int], int]) -> str:
-    by_topic: dict[tuple[str, str], int] = {}
-    for (step, record, _), left in behind.items():
-        by_topic[step, TOPIC_OF[record]] = by_topic.get((step, TOPIC_OF[record]), 0) + left
-    lines = [f"  {step} has {left} records of {topic} before it" for (step, topic), left in sorted(by_topic.items())]
+def _words(behind: Mapping[tuple[str, str], int]) -> str:
+    lines = [f"  {step} has {left} records of {TOPIC_OF[record]} before it" for (step, record), left in behind.items()]
     remedy = (
         "Nothing was compared. See that workers run for every step, with the same --namespace; then audit again, or "
         "give them more time with --patience."

@@ -40,24 +40,28 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class TopicSource:
-    """One partition of an input topic up to its noted end; a :class:`~pipeline.embedded.runner.Readable`."""
+    """One input topic up to its noted ends; a :class:`~pipeline.embedded.runner.Readable`."""
 
     name: str
     log: LogReader
     intake: Intake
     record: str
-    number: int
-    end: int
-    late_offsets: frozenset[int]
+    ends: Mapping[int, int]  # by partition
+    late: Mapping[str, frozenset[int]]
     reading: Reading
     size_bytes: int | None = None
 
     def chunks(self, _catalogue: Catalogue) -> Iterator[Admitted]:
-        """Its records, judged by the intake's terms. LogUnreadableError, RegistryUnavailableError"""
-        for batch in self.log.read(TOPIC_OF[self.record], self.number, 0, self.end):
-            taken = self.intake.take(batch, Lateness(None, 0, self.late_offsets), _nothing_is_known)
+        """Its records, judged by the intake's terms; each partition's in their order, and under its own name.
+
+        LogUnreadableError, RegistryUnavailableError
+        """
+        for batch in self.log.read_topic(self.name, self.ends):
+            source = source_of(self.name, batch.partition)
+            late_offsets = self.late.get(source, frozenset[int]())
+            taken = self.intake.take(batch, Lateness(None, 0, late_offsets), _nothing_is_known)
             self._note(batch, taken)
-            yield _admitted(self.record, self.name, taken)
+            yield _admitted(self.record, source, taken)
 
     def _note(self, batch: RecordBatch, taken: Taken) -> None:
         reading = self.reading
@@ -103,15 +107,14 @@ def topic_sources(
     log: LogReader, intake: Intake, ends: Ends, partitions: int, late: Mapping[str, frozenset[int]], reading: Reading
 ) -> Sequence[TopicSource | MisplacedSource]:  # fmt: skip
     """All input topics up to ``ends``; ``late`` are the offsets of late events by source (topic/partition)."""
-    found: list[TopicSource | MisplacedSource] = []
-    for record in EVENTS:
-        for number in range(partitions):
-            name = source_of(TOPIC_OF[record], number)
-            offsets = late.get(name, frozenset())
-            end = ends[record, number]
-            found.append(TopicSource(name, log, intake, record, number, end, offsets, reading))
-    found += [MisplacedSource(f"{TOPIC_OF[each]}/misplaced", intake, each, partitions, reading) for each in EVENTS]
-    return found
+    of_topics = [
+        TopicSource(TOPIC_OF[each], log, intake, each, {n: ends[each, n] for n in range(partitions)}, late, reading)
+        for each in EVENTS
+    ]
+    misplaced = [
+        MisplacedSource(f"{TOPIC_OF[each]}/misplaced", intake, each, partitions, reading) for each in EVENTS
+    ]  # fmt: skip
+    return [*of_topics, *misplaced]
 
 
 def _admitted(record: str, source: str, taken: Taken) -> Admitted:
