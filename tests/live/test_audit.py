@@ -6,14 +6,18 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from pipeline.agents.letters import read_letters
 from pipeline.agents.log_reader import LogReader
 from pipeline.agents.outcomes import Outcomes
+from pipeline.cli import status_of
 from pipeline.clickhouse.tables import TABLES
 from pipeline.clickhouse.warehouse import Warehouse
+from pipeline.kafka.broker import free_port
 from pipeline.kafka.clients import KafkaSettings, confluent_config
 from pipeline.replay.replay import Filter, Replay
 from pipeline.topology import group_of
@@ -45,6 +49,7 @@ def test_an_audit_finds_what_is_wrong_and_a_replay_admits_what_was_late(
         late = late_places(stack)
         assert len(late) > LATE * 0.9  # a few are of partners that nobody knows
         _tampering_is_found(stack, stream, say)
+        _what_cannot_be_compared_is_told(stack, stream)
 
         assert "would be sent" in _crosscredit(stack, "replay", "late", "--dry-run")
         assert late_places(stack) == late
@@ -116,6 +121,20 @@ def _tampering_is_found(stack: LiveStack, stream: Stream, say: Callable[[str], N
         _put(warehouse, "ledger_entries", ledger, FORGED + 1)
         _put(warehouse, "attributions", gone, FORGED + 1)
         _put(warehouse, "attributions", added, FORGED + 1, is_deleted=1)
+
+
+def _what_cannot_be_compared_is_told(stack: LiveStack, stream: Stream) -> None:
+    programs = [str(each) for each in stream.programs]
+    for program, changes, status, word in (
+        (programs, ["--clickhouse-database", "elsewhere"], 2, "has no database elsewhere"),
+        (programs, ["--clickhouse-url", f"http://127.0.0.1:{free_port()}"], 2, "nobody answers there"),
+        (programs[1:], [], 2, "whose terms were not given"),
+        (programs, ["--namespace", "others", "--patience", "0s"], 3, "The tables lag behind the topics"),
+    ):
+        where = ["--bootstrap", stack.broker.bootstrap, "--clickhouse-url", stack.clickhouse]
+        with redirect_stderr(StringIO()) as said:
+            assert status_of(["audit", "--program", *program, *where, *changes]) == status
+        assert word in said.getvalue()
 
 
 def _one(warehouse: Warehouse, table: str, condition: str) -> dict[str, Any]:
