@@ -126,14 +126,15 @@ def _tampering_is_found(stack: LiveStack, stream: Stream, say: Callable[[str], N
 def _what_cannot_be_compared_is_told(stack: LiveStack, stream: Stream) -> None:
     programs = [str(each) for each in stream.programs]
     for program, changes, status, word in (
-        (programs, ["--clickhouse-database", "elsewhere"], 2, "has no database elsewhere"),
-        (programs, ["--clickhouse-url", f"http://127.0.0.1:{free_port()}"], 2, "nobody answers there"),
-        (programs[1:], [], 2, "whose terms were not given"),
-        (programs, ["--namespace", "others", "--patience", "0s"], 3, "The tables lag behind the topics"),
+        (programs, {"--clickhouse-database": "elsewhere"}, 2, "has no database elsewhere"),
+        (programs, {"--clickhouse-url": f"http://127.0.0.1:{free_port()}"}, 2, "nobody answers there"),
+        (programs[1:], {}, 2, "whose terms were not given"),
+        (programs, {"--namespace": "others", "--patience": "0s"}, 3, "The tables lag behind the topics"),
     ):
-        where = ["--bootstrap", stack.broker.bootstrap, "--clickhouse-url", stack.clickhouse]
+        options = {"--bootstrap": stack.broker.bootstrap, "--clickhouse-url": stack.clickhouse, **changes}
+        arguments = [each for pair in options.items() for each in pair]
         with redirect_stderr(StringIO()) as said:
-            assert status_of(["audit", "--program", *program, *where, *changes]) == status
+            assert status_of(["audit", "--program", *program, *arguments]) == status
         assert word in said.getvalue()
 
 
