@@ -14,7 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from pipeline import cli_kafka, cli_worker
+from pipeline import cli_audit, cli_kafka, cli_replay, cli_worker
 from pipeline.cli_terminal import console, for_the_parser, paths_of
 
 DEMO_FOLDER = Path("crosscredit-demo")
@@ -34,6 +34,8 @@ app = App(
 
 cli_kafka.add_to(app)
 cli_worker.add_to(app)
+cli_audit.add_to(app)
+cli_replay.add_to(app)
 
 
 class UnusableError(Exception):
@@ -221,6 +223,10 @@ def _failed() -> tuple[type[Exception], ...]:
         from pipeline.agents.worker import WorkerFailedError
 
         found.append(WorkerFailedError)
+    if "pipeline.agents.log_reader" in sys.modules:
+        from pipeline.agents.log_reader import LogUnreadableError
+
+        found.append(LogUnreadableError)
     if "pipeline.wire.schema_ids" in sys.modules:
         from pipeline.wire.schema_ids import RegistryUnavailableError
 
@@ -245,11 +251,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def status_of(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its status.
 
-    0 when it ran, 1 for a service that failed, 2 for unusable arguments, terms or files, 130 when interrupted.
+    0 when it ran, 1 for a service that failed, 2 for unusable arguments, terms or files, 130 when interrupted; or what
+    the command says of itself.
     """
     try:
         tokens = sys.argv[1:] if arguments is None else arguments
-        app(
+        status = app(
             for_the_parser(tokens),
             exit_on_error=False,
             print_error=True,
@@ -268,4 +275,4 @@ def status_of(arguments: Sequence[str] | None = None) -> int:
             raise
         print(error, file=sys.stderr)
         return EXIT_FAILED if isinstance(error, _failed()) else EXIT_UNUSABLE
-    return 0
+    return status if isinstance(status, int) else 0

@@ -1,10 +1,10 @@
 """Bringing a partition's state to where the group stands, before it takes new records.
 
 State on disk may be behind the group (another worker went on), or gone. Its facts are read again from the topics, up
-to the group's offsets: their outputs were acknowledged, so nothing is sent. Which events were late is not judged
-again; it is read from the late events. And what was emitted in the step's name by others is read from the outcome
-topics, so that it can be withdrawn where it no longer holds. State that claims more than the log has belongs to other
-topics: it is not trusted.
+to the group's offsets: their outputs were acknowledged, so nothing is sent. Which events were late or refused is not
+judged again; it is read from the late events and dead letters. And what was emitted in the step's name by others is
+read from the outcome topics, so that it can be withdrawn where it no longer holds. State that claims more than the log
+has belongs to other topics: it is not trusted.
 
 State that is *ahead* of the group in one input holds facts that whoever committed did not know. What they imply
 together with facts that are restored nobody has sent: then restored facts count as new.
@@ -20,6 +20,7 @@ from pipeline.agents.intake import source_of
 from pipeline.agents.log_reader import LogReader
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.partition import PartitionState
+from pipeline.agents.replayed import REPLAYABLE
 from pipeline.topology import TOPIC_OF, Step
 from pipeline.wire.batches import RecordBatch
 
@@ -98,16 +99,18 @@ def catch_up(
 
 
 def _late_offsets(step: Step, number: int, log: LogReader, outcomes: Outcomes) -> dict[str, set[int]]:
-    """The offsets of the partition's late events, by topic."""
+    """The offsets, by topic, of the partition's records that were late, or refused by rules that may be others now."""
     topics = {source_of(TOPIC_OF[each], number): TOPIC_OF[each] for each in step.reads if each in _EVENTS}
     late: dict[str, set[int]] = {topic: set() for topic in topics.values()}
     if not topics:
         return late
-    late_topic = TOPIC_OF["late_event"]
-    _, high = log.bounds(late_topic, number)
-    for batch in log.read(late_topic, number, 0, high):
-        rows, _ = outcomes.rows("late_event", batch)
-        for source, position, *_ in rows:
-            if source in topics:
-                late[topics[source]].add(int(position))
+    for record in REPLAYABLE:
+        letters = TOPIC_OF[record]
+        _, high = log.bounds(letters, number)
+        for batch in log.read(letters, number, 0, high):
+            for source, position, reason, *_ in outcomes.rows(record, batch)[0]:
+                # Withdrawn ones too: then another record was admitted in this one's place, and only that one counts.
+                # A duplicate order was admitted: what it is in the end, is decided by its customer's facts.
+                if source in topics and reason != "duplicate_order":
+                    late[topics[source]].add(int(position))
     return late

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from pipeline.agents.outlet import BY_KEY, Output
+from pipeline.agents.replayed import ADMIT_HEADER, Origin, origin_in
 from pipeline.domain.events import EVENT_TYPES
 from pipeline.topology import RECORD_OF
 from pipeline.wire.admission import Admission, DeadLetter
@@ -27,9 +28,6 @@ pc: Any = pyarrow.compute  # its stubs cannot tell one array type from another
 
 LATE: Final = "late"
 """The reason of a late event."""
-
-ADMIT_HEADER: Final = "crosscredit-admit"
-"""A record with this header is admitted however late it is: a replay sets it."""
 
 IsKnown = Callable[[pa.Table], npt.NDArray[np.bool_]]
 """Which events of a table state has already."""
@@ -45,6 +43,7 @@ class Taken:
     dead: list[DeadLetter] = field(default_factory=list)
     late: list[DeadLetter] = field(default_factory=list)
     misplaced: list[Output] = field(default_factory=list)
+    replayed: list[tuple[Origin, bytes]] = field(default_factory=list)  # rows that hold no longer, with their bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +86,8 @@ class Intake:
             rows = np.searchsorted(offsets, events.column("position").to_numpy().astype(np.int64))
             rows = self._set_misplaced_aside(taken, batch, event_type, rows)
             self._set_late_aside(taken, batch, rows, lateness, is_known)
+        if any(batch.headers):
+            taken.replayed = _replayed(batch, taken.events)
         if len(taken.events):
             taken.newest_ms = pc.max(taken.events.column("occurred_at")).as_py()
         return taken
@@ -125,9 +126,9 @@ class Intake:
         places = np.flatnonzero(late)
         if lateness.late_offsets is None:
             places = places[~is_known(events.take(places))]  # a copy of an admitted event is never late
-        places = np.array(
-            [place for place in places.tolist() if not _is_waved_through(batch, int(rows[place]))], dtype=np.int64
-        )
+            places = np.array(
+                [place for place in places.tolist() if not _is_waved_through(batch, int(rows[place]))], dtype=np.int64
+            )
         if not len(places):
             return
         source = source_of(batch.topic, batch.partition)
@@ -142,6 +143,17 @@ class Intake:
 def source_of(topic: str, partition: int) -> str:
     """A partition as the source of a dead letter; its position is the offset."""
     return f"{topic}/{partition}"
+
+
+def _replayed(batch: RecordBatch, events: pa.Table) -> list[tuple[Origin, bytes]]:
+    """What the admitted ones among a batch's records were sent again for, and their bytes."""
+    admitted = set(events.column("position").to_pylist())
+    origins = (
+        (origin_in(headers), value)
+        for offset, headers, value in zip(batch.offsets, batch.headers, batch.values, strict=True)
+        if headers and offset in admitted
+    )
+    return [(origin, value or b"") for origin, value in origins if origin is not None]
 
 
 def _is_waved_through(batch: RecordBatch, row: int) -> bool:

@@ -15,6 +15,7 @@ from pipeline.wire.batches import RecordBatch
 _LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined,no-untyped-call]  # not in its stubs
 _RECORDS_AT_ONCE: Final = 10_000
 _TIMEOUT_S: Final = 30.0
+_WAIT_S: Final = 0.1
 
 
 class LogUnreadableError(Exception):
@@ -86,7 +87,9 @@ class LogReader:
         heard_at = time.monotonic()
         try:
             while position < end:
-                messages = self._ask(lambda: self._consumer.consume(_RECORDS_AT_ONCE, timeout=0.2))
+                # No more than may come: else it waits for others until the timeout.
+                most = min(_RECORDS_AT_ONCE, end - position)
+                messages = self._ask(lambda: self._consumer.consume(most, timeout=_WAIT_S))  # noqa: B023  # asked at once
                 records = []
                 for message in messages:
                     heard_at = time.monotonic()
@@ -102,6 +105,31 @@ class LogReader:
                     yield _batch(topic, partition, records)
                 if time.monotonic() - heard_at > _TIMEOUT_S:
                     raise LogUnreadableError(f"{topic}/{partition} gave nothing for {_TIMEOUT_S:.0f} s")
+        finally:
+            self._consumer.unassign()
+
+    def read_topic(self, topic: str, ends: Mapping[int, int]) -> Iterator[RecordBatch]:
+        """The records of several partitions from their beginnings up to, not including, ``ends``, as they come."""
+        left = {number: end for number, end in ends.items() if end}
+        self._consumer.assign([TopicPartition(topic, number, 0) for number in left])
+        heard_at = time.monotonic()
+        try:
+            while left:
+                messages = self._ask(lambda: self._consumer.consume(_RECORDS_AT_ONCE, timeout=_WAIT_S))
+                found: dict[int, list[Message]] = {}
+                for message in messages:
+                    heard_at = time.monotonic()
+                    number, offset = message.partition() or 0, message.offset() or 0
+                    end = left.get(number, 0)
+                    is_end = _is_end(message)
+                    if not is_end and offset < end:
+                        found.setdefault(number, []).append(message)
+                    if (is_end or offset >= end - 1) and left.pop(number, None) is not None:
+                        self._consumer.pause([TopicPartition(topic, number)])
+                for number, records in found.items():
+                    yield _batch(topic, number, records)
+                if time.monotonic() - heard_at > _TIMEOUT_S:
+                    raise LogUnreadableError(f"{topic} gave nothing for {_TIMEOUT_S:.0f} s")
         finally:
             self._consumer.unassign()
 

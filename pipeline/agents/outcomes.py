@@ -40,8 +40,16 @@ class Outcomes:
         return found
 
     def refused(self, taken: Taken, partition: int) -> list[Output]:
-        """A batch's dead letters and late events."""
-        return [*self.letters("dead_letter", taken.dead, partition), *self.letters("late_event", taken.late, partition)]
+        """A batch's dead letters and late events; and those that were sent again and are admitted now, withdrawn."""
+        out = [*self.letters("dead_letter", taken.dead, partition), *self.letters("late_event", taken.late, partition)]
+        return out + self._withdrawn(taken, partition)
+
+    def _withdrawn(self, taken: Taken, partition: int) -> list[Output]:
+        found: list[Output] = []
+        for (record, *place), raw in taken.replayed:
+            row = (*place, raw, 2, True)  # above the version that every letter has, so that order does not matter
+            found += self.outputs(record, [row], [row_key(record, row)], partition)
+        return found
 
     def letters(self, record: str, letters: Sequence[DeadLetter], partition: int) -> list[Output]:
         """Dead letters or late events."""

@@ -95,8 +95,9 @@ def open_server(
     compression: str,
     verify: bool,
     ca_file: str | None,
+    create: bool = True,
 ) -> ServerSession:
-    """Connect, and create the database where it is missing.
+    """Connect, and create the database where it is missing, or without ``create`` refuse it.
 
     :raises WarehouseError: wrong user or password, or the user may not create the database.
     :raises WarehouseUnavailableError: nobody answers there, or not in time.
@@ -124,6 +125,11 @@ def open_server(
         try:
             _bound(client, connect_timeout_s, answer_timeout_s)
             known = client.query("SELECT 1 FROM system.databases WHERE name = {n:String}", {"n": database})
+            if not known.row_count and not create:
+                raise WarehouseError(
+                    f"ClickHouse at {address} has no database {database}. Name it with --clickhouse-database; a worker "
+                    "makes it when it starts."
+                )
             if not known.row_count:  # asked first, for a user that may use the database but not create one
                 client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
             client.database = database

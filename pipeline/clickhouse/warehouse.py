@@ -86,12 +86,14 @@ class Warehouse:
         compression: str = "none",
         verify: bool = True,
         ca_file: str | None = None,
+        create: bool = True,
     ) -> Self:
         """A ClickHouse server's HTTP interface, ``http(s)://HOST:PORT``; creates the database where it is missing.
 
         A call waits at most ``connect_timeout_s`` for a connection and ``answer_timeout_s`` for each part of an answer.
         Several threads may share it. ``compression`` of inserts and answers is none, lz4 or zstd: none costs the client
-        least; choose lz4 where the network is paid for. Call :meth:`migrate` before use.
+        least; choose lz4 where the network is paid for. Call :meth:`migrate` before use. Without ``create``, for
+        whoever only reads, a database that is missing is a WarehouseError.
 
         :raises WarehouseError: no such address, wrong password, or the user may not create the database.
         :raises WarehouseUnavailableError: nobody answers there, or not in time.
@@ -105,6 +107,7 @@ class Warehouse:
                 compression=compression,
                 verify=verify,
                 ca_file=ca_file,
+                create=create,
             )
         )
 

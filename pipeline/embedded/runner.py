@@ -15,7 +15,7 @@ from pipeline.embedded.engine import Counts, Engine
 from pipeline.embedded.tables import Tables
 from pipeline.state.store import WriteBatch
 from pipeline.terms_files import fingerprint, packed, unpacked
-from pipeline.wire.files import Source
+from pipeline.wire.admission import Admitted
 
 
 class Watcher(Protocol):
@@ -34,7 +34,22 @@ class Watcher(Protocol):
         """So many more customers are done."""
 
 
-def run(database: Database, catalogue: Catalogue, sources: Sequence[Source], watcher: Watcher) -> Counts:
+class Readable(Protocol):
+    """What a run reads: a :class:`~pipeline.wire.files.Source`, or a partition of a topic."""
+
+    @property
+    def name(self) -> str:
+        """What dead letters call it."""
+
+    @property
+    def size_bytes(self) -> int | None:
+        """For progress; None where it is not known."""
+
+    def chunks(self, catalogue: Catalogue, /) -> Iterator[Admitted]:
+        """Everything in it, judged."""
+
+
+def run(database: Database, catalogue: Catalogue, sources: Sequence[Readable], watcher: Watcher) -> Counts:
     """Take every source and settle what it implies; the counts are of this run alone.
 
     Killed or interrupted at any point, it is simply run again with the same arguments.
@@ -47,7 +62,7 @@ def run(database: Database, catalogue: Catalogue, sources: Sequence[Source], wat
         return _run(database, catalogue, sources, watcher)
 
 
-def _run(database: Database, catalogue: Catalogue, sources: Sequence[Source], watcher: Watcher) -> Counts:
+def _run(database: Database, catalogue: Catalogue, sources: Sequence[Readable], watcher: Watcher) -> Counts:
     keep_terms(database, catalogue)
     engine = Engine(database.store, Tables(database.warehouse), catalogue, fingerprint(catalogue))
     sizes = [source.size_bytes for source in sources]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import random
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,8 +25,9 @@ from pipeline.agents import credit, earnings, runtime
 from pipeline.agents.credit import CreditPartition
 from pipeline.agents.earnings import EarningsPartition
 from pipeline.agents.identity import IdentityPartition
-from pipeline.agents.intake import ADMIT_HEADER, Intake, Lateness, Taken, source_of
+from pipeline.agents.intake import Intake, Lateness, Taken, source_of
 from pipeline.agents.outcomes import Outcomes
+from pipeline.agents.replayed import ADMIT_HEADER, Origin, origin_in, replay_headers
 from pipeline.agents.runtime import StepRuntime
 from pipeline.agents.sink import Sink
 from pipeline.agents.watermarks import Mark, Watermarks
@@ -92,6 +94,7 @@ class Options:
     retries: bool = True
     lateness_ms: int | None = None  # None: nothing is ever late
     copies: int = 15  # per cent of the events that come again, some with other content
+    replays: bool = False  # late events are sent again, some of them more than once
 
 
 def options_of(seed: int, **fixed: Any) -> Options:
@@ -389,6 +392,9 @@ class Simulation:
                 while self.turns < self.options.turns:
                     self._turn()
                 self._drain()
+                if self.options.replays:  # however often workers changed their minds about what is late
+                    self._replay_all()
+                    self._drain()
             except Exception as error:
                 raise ScheduleError(self._report([f"{type(error).__name__}: {error}"])) from error
         if wrong := [*self.broken, *self.wrong()]:
@@ -407,6 +413,7 @@ class Simulation:
             (rough * options.kills, self._doom), (rough * options.moves, self._move),
             (rough * options.zombies / 2, self._move_unnoticed), (2, self._notice), (2, self._stray),
             (rough * options.redelivery / 3, self._forget_commits), (options.garbage / 2, self._litter),
+            (6 * options.replays, self._replay),
         ]  # fmt: skip
         act = self.chooser.choices([each for _, each in weights], [weight for weight, _ in weights])[0]
         self.tried += 1
@@ -500,6 +507,31 @@ class Simulation:
         offset = self.log.append(topic, number, b"k", value)
         self.expected_dead.add((source_of(topic, number), offset, "malformed"))
         return f"litter at {topic}/{number}/{offset}"
+
+    def _replay(self) -> str | None:
+        """Send late events again, as `crosscredit replay` does; also some that were sent again before."""
+        found = [
+            row for number in range(self.options.partitions)
+            for entry in self.log.entries(TOPIC_OF["late_event"], number)
+            for row in MESSAGES.decode("late_event", [entry.value])[0]
+        ]  # fmt: skip
+        if not found:
+            return None
+        some = self.chooser.choices(found, k=self.chooser.randint(1, 3))
+        return f"replayed {[self._send_again(*row[:3], row[3]) for row in some]}"
+
+    def _replay_all(self) -> None:
+        for row in self.tables.standing("late_events"):
+            raw = row["raw"].removeprefix("base64:")
+            value = raw.encode() if raw == row["raw"] else b64decode(raw)
+            self._send_again(row["source"], row["position"], row["reason"], value)
+
+    def _send_again(self, source: str, position: str, reason: str, raw: bytes) -> tuple[str, str, int]:
+        topic = source.rpartition("/")[0]
+        key = key_of(self.told[topic, raw]).encode()
+        headers = replay_headers(Origin("late_event", source, position, reason))
+        offset = self.log.append(topic, partition_of(key, self.options.partitions), key, raw, headers)
+        return source, position, offset
 
     def _deliver(self) -> str | None:
         process = self._one()
@@ -743,6 +775,10 @@ class Simulation:
     def wrong(self) -> list[str]:
         """Where what stands is not what the reference says of the events that are not late."""
         late = {(row["source"], int(row["position"])) for row in self.tables.standing("late_events")}
+        origins = (origin_in(entry.headers) for entry, _, _ in self._inputs())
+        replayed = {(origin.source, int(origin.position)) for origin in origins if origin is not None}
+        still_late = sorted(late & replayed)
+        late |= replayed  # what was sent again counts where it stands the second time
         programs = read_programs(self.world.programs)
         events: list[dict[str, Any]] = []
         places: list[tuple[str, int]] = []
@@ -774,7 +810,7 @@ class Simulation:
             torn = [place for place, kinds in self.decisions.items() if len(kinds) > 1]
             found += [f"both admitted and late: {torn}"] if torn else []
             found += [f"late, though a copy was admitted before: {place}" for place in self._copies(late, programs)]
-        return found
+        return found + ([f"replayed and still late: {still_late}"] if still_late else [])
 
     def _copies(self, late: set[tuple[str, int]], programs: Any) -> list[tuple[str, int]]:
         """Places of late events that came after a copy of theirs was admitted in the same partition."""

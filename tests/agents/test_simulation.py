@@ -38,6 +38,23 @@ def test_one_worker_that_is_killed_admits_late_events_neither_twice_nor_after_th
         Simulation(options).run()
 
 
+@schedules(300_000, 0.5)
+def test_replayed_late_events_count_and_are_late_no_longer(seeds: range) -> None:
+    for seed in seeds:
+        options = options_of(
+            seed, lateness_ms=LATENESS[seed % 3], workers=1, moves=False, wipes=False, zombies=False, replays=True
+        )  # fmt: skip
+        Simulation(options).run()
+
+
+def test_replayed_late_events_survive_lost_disks() -> None:
+    for seed in range(300_000, 300_020):
+        options = options_of(
+            seed, lateness_ms=LATENESS[seed % 3], workers=1, moves=False, wipes=True, zombies=False, replays=True
+        )  # fmt: skip
+        Simulation(options).run()
+
+
 def test_every_record_is_counted_once() -> None:
     """Without faults: each is new, a repeat, late, dead or sent on, and there are some of each."""
     seen: set[str] = set()

@@ -64,11 +64,14 @@ class Stream:
     ghosts: list[Record]
     event_of: dict[tuple[str, bytes], Event] = field(default_factory=dict)  # by topic and value
 
-    def late_comers(self, number: int, at_ms: int) -> list[Record]:
-        """New events of that time, of known visitors and customers."""
+    def late_comers(self, number: int, at_ms: int, not_of: str = "") -> list[Record]:
+        """New events of that time, of known visitors and customers; none of brands that begin with ``not_of``."""
         chooser = Random(self.seed + 1)
         made = []
-        for record in chooser.sample([each for each in self.records if is_plain(each)], number):
+        plain = [each for each in self.records if is_plain(each)]
+        if not_of:
+            plain = [each for each in plain if not (each.event or {})["brand_id"].startswith(not_of)]
+        for record in chooser.sample(plain, number):
             made.append(self._kept(Event(record.event or {}) | {"event_id": f"late-{len(made)}", "occurred_at": at_ms}))
         return made
 

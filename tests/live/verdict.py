@@ -285,7 +285,8 @@ def late_places(stack: LiveStack) -> set[Place]:
     """Where the events stand that are listed as late."""
     with Warehouse.server(stack.clickhouse) as warehouse:
         return {
-            (source, int(position)) for source, position in warehouse.query("SELECT source, position FROM late_events")
+            (source, int(position))
+            for source, position in warehouse.query("SELECT source, position FROM current_late_events")
         }
 
 

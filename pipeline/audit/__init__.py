@@ -1,0 +1,1 @@
+"""Everything computed again from the topics, and compared with what ClickHouse shows (`crosscredit audit`)."""

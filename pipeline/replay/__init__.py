@@ -1,0 +1,1 @@
+"""Late events and dead letters sent in again (`crosscredit replay`)."""
