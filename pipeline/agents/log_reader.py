@@ -15,6 +15,7 @@ from pipeline.wire.batches import RecordBatch
 _LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined,no-untyped-call]  # not in its stubs
 _RECORDS_AT_ONCE: Final = 10_000
 _TIMEOUT_S: Final = 30.0
+_TIMES_WITHIN_S: Final = 2.0
 
 
 class LogUnreadableError(Exception):
@@ -24,7 +25,8 @@ class LogUnreadableError(Exception):
 class LogReader:
     """Reads the log of one consumer group's topics. One thread uses it."""
 
-    def __init__(self, config: Mapping[str, Any], group: str) -> None:
+    def __init__(self, config: Mapping[str, Any], group: str, *, fetch_bytes: int = 1 << 20) -> None:
+        """``fetch_bytes`` is how much of a partition comes at once, one batch of records at least."""
         self._admin = AdminClient(dict(config))
         self._consumer = Consumer(
             {
@@ -35,6 +37,7 @@ class LogReader:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
+                "fetch.message.max.bytes": fetch_bytes,
             }
         )
 
@@ -100,6 +103,29 @@ class LogReader:
                     raise LogUnreadableError(f"{topic}/{partition} gave nothing for {_TIMEOUT_S:.0f} s")
         finally:
             self._consumer.unassign()
+
+    def times_at(self, offsets: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+        """Kafka's time, in epoch milliseconds, of the first record at or after an offset of each topic and partition.
+
+        Those without such a record are left out; so are those of which nothing came within 2 s.
+        """
+        found: dict[tuple[str, int], int] = {}
+        ended: set[tuple[str, int]] = set()
+        if not offsets:
+            return found
+        self._consumer.assign([TopicPartition(topic, number, at) for (topic, number), at in offsets.items()])
+        until = time.monotonic() + _TIMES_WITHIN_S
+        try:
+            while len(found.keys() | ended) < len(offsets) and time.monotonic() < until:
+                for message in self._ask(lambda: self._consumer.consume(_RECORDS_AT_ONCE, timeout=0.1)):
+                    where = (message.topic() or "", message.partition() or 0)
+                    if _is_end(message):
+                        ended.add(where)
+                    else:
+                        found.setdefault(where, message.timestamp()[1])
+        finally:
+            self._consumer.unassign()
+        return found
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -20,6 +20,8 @@ class StatusServer:
 
     def __init__(self, registry: CollectorRegistry, *, is_healthy: Check, is_ready: Check) -> None:
         self._registry = registry
+        #: Whether somebody has read the metrics: a counter that is born above 0 is not seen to grow.
+        self.was_read = False
         application = web.Application()
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/healthz", lambda _: _answer(is_healthy()))
@@ -41,7 +43,9 @@ class StatusServer:
         await self._runner.cleanup()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        answer = web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        self.was_read = True
+        return answer
 
 
 async def _answer(problem: str) -> web.Response:
