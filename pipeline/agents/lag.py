@@ -11,7 +11,6 @@ from faust.types import TP
 
 from pipeline.agents.log_reader import LogReader
 from pipeline.metrics import Metrics
-from pipeline.topology import TOPIC_OF, Step
 
 PEEK_BYTES: Final = 1 << 14
 """What a log reader needs to fetch of a partition to tell the time of a record."""
@@ -23,10 +22,9 @@ _CLOSE_WITHIN_S: Final = 3.0
 class LagWatch:
     """Looks at one step of one worker. One thread at a time uses it."""
 
-    def __init__(self, step: Step, log: LogReader, partitions: int, metrics: Metrics) -> None:
+    def __init__(self, step: str, log: LogReader, metrics: Metrics) -> None:
         self._step = step
         self._log = log
-        self._partitions = partitions
         self._metrics = metrics
         self._shown: set[TP] = set()
         self._in_use = threading.Lock()
@@ -47,22 +45,20 @@ class LagWatch:
         for tp in self._shown - lags.keys():
             self._metrics.lag.remove(tp.topic, str(tp.partition))
         self._shown = set(lags)
-        self._metrics.lag_seconds.labels(self._step.name).set(max(0.0, age_s))
+        self._metrics.lag_seconds.labels(self._step).set(max(0.0, age_s))
 
     def _lags(self, settled: Mapping[TP, int | None]) -> tuple[dict[TP, int], dict[tuple[str, int], int]]:
         """How many records each partition waits for, and from which offset on, where there are any."""
         lags: dict[TP, int] = {}
         waiting: dict[tuple[str, int], int] = {}
-        for record in self._step.reads:
-            topic = TOPIC_OF[record]
-            mine = [tp for tp in settled if tp.topic == topic]
-            ends = self._log.ends(record, self._partitions) if mine else {}
-            for tp in mine:
-                known = settled[tp]
-                offset = self._log.bounds(topic, tp.partition)[0] if known is None else known
-                lags[tp] = max(0, ends[tp.partition] - offset)
-                if lags[tp]:
-                    waiting[topic, tp.partition] = offset
+        for (topic, number), end in self._log.ends_of((tp.topic, tp.partition) for tp in settled).items():
+            tp = TP(topic, number)
+            offset = settled[tp]
+            if offset is None:  # nothing was ever settled; the log may begin anywhere
+                offset = self._log.bounds(topic, number)[0] if end else 0
+            lags[tp] = max(0, end - offset)
+            if lags[tp]:
+                waiting[topic, number] = offset
         return lags, waiting
 
     def close(self) -> None:

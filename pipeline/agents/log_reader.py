@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition, admin
@@ -56,9 +56,15 @@ class LogReader:
     def ends(self, record: str, partitions: int) -> dict[int, int]:
         """The offset after the last record of each partition of a record's topic."""
         topic = TOPIC_OF[record]
-        asked = {TopicPartition(topic, number): _LATEST for number in range(partitions)}
+        return {number: end for (_, number), end in self.ends_of((topic, each) for each in range(partitions)).items()}
+
+    def ends_of(self, where: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset after the last record of each of these topics and partitions."""
+        asked = {TopicPartition(topic, number): _LATEST for topic, number in where}
+        if not asked:
+            return {}
         answers = self._ask(lambda: self._admin.list_offsets(asked, request_timeout=_TIMEOUT_S))
-        return {where.partition: self._ask(answer.result).offset for where, answer in answers.items()}
+        return {(each.topic, each.partition): self._ask(answer.result).offset for each, answer in answers.items()}
 
     def have_committed(self, record: str, ends: Mapping[int, int]) -> bool:
         """Whether the group has committed everything before ``ends``, of partitions of a record's topic."""

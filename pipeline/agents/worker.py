@@ -44,7 +44,7 @@ from pipeline.clickhouse.errors import WarehouseUnavailableError
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings, confluent_config, faust_credentials
-from pipeline.kafka.errors import UnreachableError
+from pipeline.kafka.errors import RefusedError, UnreachableError
 from pipeline.kafka.topics import load_topics, verify_topics
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
@@ -133,6 +133,7 @@ class Worker:
                 await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             self._is_ready = False
+            self._is_stopping.set()  # whoever still waits for Kafka or ClickHouse need not any more
             await self._take_down()
             await status.stop()
         if self._failure is not None:
@@ -171,6 +172,8 @@ class Worker:
         while not self._is_stopping.is_set():
             try:
                 return reach()
+            except RefusedError:
+                raise  # however long it waits: somebody has to put the settings right
             except absent as error:
                 log.warning(what, reason=str(error))
                 self._is_stopping.wait(pause_s)
@@ -435,7 +438,7 @@ class Worker:
         if step.name not in watches:
             group = group_of(step.name, self._settings.namespace)
             reader = LogReader(self._config, group, fetch_bytes=PEEK_BYTES)
-            watches[step.name] = LagWatch(step, reader, self._partitions, self.metrics)
+            watches[step.name] = LagWatch(step.name, reader, self.metrics)
         watches[step.name].look(settled)
         if step.name in self._runtimes:
             self.metrics.state_bytes.labels(step.name).set(self._runtimes[step.name].disk_bytes())
