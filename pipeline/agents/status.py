@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -24,8 +24,8 @@ class StatusServer:
         self.was_read = False
         application = web.Application()
         application.router.add_get("/metrics", self._metrics)
-        application.router.add_get("/healthz", lambda _: _answer(is_healthy()))
-        application.router.add_get("/readyz", lambda _: _answer(is_ready()))
+        application.router.add_get("/healthz", _answering(is_healthy))
+        application.router.add_get("/readyz", _answering(is_ready))
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self, host: str, port: int) -> int:
@@ -48,5 +48,9 @@ class StatusServer:
         return answer
 
 
-async def _answer(problem: str) -> web.Response:
-    return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+def _answering(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        problem = check()
+        return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+
+    return answer
