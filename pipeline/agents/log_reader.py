@@ -16,6 +16,7 @@ _LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined,no-
 _RECORDS_AT_ONCE: Final = 10_000
 _TIMEOUT_S: Final = 30.0
 _TIMES_WITHIN_S: Final = 2.0
+_TIMES_AT_ONCE: Final = 16
 
 
 class LogUnreadableError(Exception):
@@ -123,13 +124,15 @@ class LogReader:
         until = time.monotonic() + _TIMES_WITHIN_S
         try:
             while len(found.keys() | ended) < len(offsets) and time.monotonic() < until:
-                for message in self._ask(lambda: self._consumer.consume(_RECORDS_AT_ONCE, timeout=0.1)):
+                for message in self._ask(lambda: self._consumer.consume(_TIMES_AT_ONCE, timeout=0.1)):
                     where = (message.topic() or "", message.partition() or 0)
                     if _is_end(message):
                         ended.add(where)
-                    else:
-                        found.setdefault(where, message.timestamp()[1])
+                    elif where not in found:
+                        found[where] = message.timestamp()[1]
+                        self._consumer.pause([TopicPartition(*where)])  # the rest of what came is thrown away
         finally:
+            self._consumer.resume([TopicPartition(*where) for where in found])  # it would outlast the assignment
             self._consumer.unassign()
         return found
 
