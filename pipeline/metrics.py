@@ -6,7 +6,7 @@ holds an id of a person or an event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -33,7 +33,9 @@ class Metrics:
         self.dead_letters = self._counter("referral_dead_letters", "Records that were not admitted.", ["reason"])
         self.late = self._counter("referral_late_events", "Events that came too late to count.", ["type"])
         self.lag = self._gauge(
-            "referral_consumer_lag_messages", "Records of a partition that are not read yet.", ["topic", "partition"]
+            "referral_consumer_lag_messages",
+            "Records of a partition that are not settled yet.",
+            ["topic", "partition"],
         )
         self.lag_seconds = self._gauge(
             "referral_consumer_lag_seconds", "Age of the oldest record that is not settled yet.", ["step"]
@@ -45,7 +47,9 @@ class Metrics:
             "referral_final_through_timestamp_seconds", "Outcomes dated up to here are final."
         )  # fmt: skip
         self.latency = self._histogram(
-            "referral_event_lag_seconds", "From a record's time in Kafka to its row in ClickHouse.", ["table"]
+            "referral_event_lag_seconds",
+            "From the time in Kafka of the oldest record of an insert to its row in ClickHouse.",
+            ["table"],
         )
         self.insert = self._histogram("referral_clickhouse_insert_seconds", "One insert.", ["table"])
         self.insert_failures = self._counter(
@@ -55,8 +59,11 @@ class Metrics:
         self.state_bytes = self._gauge("referral_state_bytes", "State on disk.", ["step"])
         self.partitions = self._gauge("referral_partitions_ready", "Partitions that take records.", ["step"])
         self.milestones = self._counter(
-            "referral_milestones_reached", "Milestones reached.", ["program", "milestone", "scope"]
-        )  # fmt: skip
+            "referral_milestones_reached", "Times that a milestone was reached.", ["program", "milestone", "scope"]
+        )
+        self.milestones_revoked = self._counter(
+            "referral_milestones_revoked", "Times that a milestone was revoked.", ["program", "milestone", "scope"]
+        )
         self.violations = self._counter(
             "referral_invariant_violations", "Times that a running check failed: must stay 0.", ["invariant"]
         )
@@ -72,6 +79,15 @@ class Metrics:
             self.violations.labels(invariant)
         for step in steps:
             self.partitions.labels(step)
+
+    def expect_milestones(self, milestones: Iterable[tuple[str, str, str]]) -> None:
+        """Show every milestone at 0: program, milestone and kind of scope (partner, group or program).
+
+        A counter that is born at 1 is not seen to grow.
+        """
+        for names in milestones:
+            self.milestones.labels(*names)
+            self.milestones_revoked.labels(*names)
 
     def _counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)

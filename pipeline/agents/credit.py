@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.agents.identity import count
 from pipeline.agents.intake import Intake, Lateness, source_of
+from pipeline.agents.invariants import check_attributions
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import BY_KEY, Outlet, Output
 from pipeline.agents.partition import PartitionState
@@ -135,6 +136,7 @@ class CreditPartition:
             after = customers[-1]
             notes = WriteBatch()
             derived = self._step.derive(self._step.load(customers), notes)
+            check_attributions(self._counts, derived.rows.tables.get("attributions", ()))
             self.state.write(notes)
             outputs = self._outcomes.of_tables(derived.rows, self.number)
             outputs += self._contributions(derived.contributions)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections import Counter
+from typing import Any, Final
 
 import msgspec
 
 from pipeline.agents.intake import source_of
+from pipeline.agents.invariants import violated
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import Outlet
 from pipeline.agents.partition import PartitionState
+from pipeline.agents.reachings import Reachings
 from pipeline.domain.contribution import Contribution
 from pipeline.domain.terms import Catalogue
 from pipeline.state.store import Store, WriteBatch
-from pipeline.steps.earnings import EarningsStep
+from pipeline.steps.earnings import EarningsStep, Settled
 from pipeline.steps.rows import Rows
 from pipeline.topology import RECORD_OF, STEPS
 from pipeline.wire.admission import DeadLetter
@@ -22,23 +25,35 @@ from pipeline.wire.batches import RecordBatch
 
 Row = tuple[Any, ...]
 
+CHECKED_OF: Final = 100
+"""One referral of so many has its balance checked; of what is settled at once, one at least."""
+
 
 class EarningsPartition:
     """One partition of the step. One thread uses it."""
 
     def __init__(
-        self, number: int, store: Store, outlet: Outlet, *, catalogue: Catalogue, outcomes: Outcomes
+        self, number: int, store: Store, outlet: Outlet, *, catalogue: Catalogue, outcomes: Outcomes,
+        reachings: Reachings, counts: Counter[tuple[str, str]],
     ) -> None:  # fmt: skip
         self.number = number
         self.state = PartitionState(store, outlet, STEPS["earnings"].reads_back)
         self._step = EarningsStep(store, catalogue)
         self._outcomes = outcomes
         self._emitted: dict[str, dict[Row, Row]] = {"ledger_entry": {}, "milestone": {}}  # read back, by identity
+        self._reachings = reachings
+        self._counts = counts
+        self._to_check: list[tuple[str, str]] = []  # program and customer
+        self._settled_to = reachings.load(number, store)  # offsets before it are folded, or were by others
         self._read_back: dict[str, int] = {}  # up to which offset; noted once it was acted upon
 
     def start(self) -> None:
-        """Send what an earlier process could not."""
+        """Send what an earlier process could not.
+
+        And fold what it had not: so that of reachings is known whether they lie before the group's offset.
+        """
         self.state.send_waiting()
+        self.settle()
 
     def take(self, batch: RecordBatch) -> None:
         """Keep a batch of contributions."""
@@ -48,6 +63,7 @@ class EarningsPartition:
         facts = WriteBatch()
         contributions, dead = self._contributions(new)
         self._step.stage(contributions, facts)
+        self._to_check += [(each.program_id, each.customer_id) for each in contributions[::CHECKED_OF]]
         outputs = self._outcomes.letters("dead_letter", dead, self.number)
         self.state.commit(facts, "contribution", new.next_offset, outputs)
 
@@ -61,7 +77,9 @@ class EarningsPartition:
         self.state.keep(facts, "contribution", new.next_offset)
         for settled in self._step.settle():
             self.state.write(settled.notes)
+            self._note(settled)
             self.state.write(settled.batch)
+        self._settled_to = self.state.offset("contribution")
 
     def read_back(self, batch: RecordBatch, *, is_ahead: bool) -> None:  # noqa: ARG002
         """Learn from an outcome topic's own partition what was emitted, by whomever."""
@@ -79,7 +97,10 @@ class EarningsPartition:
         for settled in self._step.settle():
             self.state.write(settled.notes)
             self.state.send(self._outcomes.of_tables(settled.rows, self.number), settled.batch)
+            self._note(settled)
             self.state.write(settled.batch)
+        self._settled_to = self.state.offset("contribution")
+        self._check_balances()
 
     def caught_up(self) -> None:
         """Withdraw or correct what was read back and does not stand, now that everything in the topic is folded."""
@@ -104,6 +125,19 @@ class EarningsPartition:
     def safe_offsets(self) -> dict[str, int]:
         """After :meth:`settle`: how far the input is safe."""
         return {"contribution": self.state.offset("contribution")}
+
+    def _check_balances(self) -> None:
+        for program_id, customer_id in dict.fromkeys(self._to_check):
+            for what, partner_id, order_id, standing, entered in self._step.imbalances(program_id, customer_id):
+                violated(
+                    self._counts, "balance_equals_entries", program=program_id, partner=partner_id, what=what,
+                    order=order_id, standing_minor=standing, entered_minor=entered,
+                )  # fmt: skip
+        self._to_check.clear()
+
+    def _note(self, settled: Settled) -> None:
+        offset = self.state.offset("contribution")
+        self._reachings.note(self.number, settled.reached, min(self._settled_to, offset), offset, settled.batch)
 
     def _contributions(self, batch: RecordBatch) -> tuple[list[Contribution], list[DeadLetter]]:
         rows, dead = self._outcomes.rows("contribution", batch)

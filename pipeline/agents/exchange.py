@@ -34,12 +34,14 @@ class WatermarkExchange:
 
     def __init__(
         self, config: Mapping[str, Any], group: str, partitions: int, watermarks: Watermarks, outcomes: Outcomes, *,
-        owned: Owned, idle_timeout_ms: int,
+        owned: Owned, idle_timeout_ms: int, on_failure: Callable[[BaseException], object] = lambda _: None,
     ) -> None:  # fmt: skip
+        """``on_failure`` hears what ended the thread, should that happen."""
         self._watermarks = watermarks
         self._outcomes = outcomes
         self._owned = owned
         self._idle_timeout_s = idle_timeout_ms / 1000
+        self._on_failure = on_failure
         self._said: dict[tuple[str, int], Mark] = {}
         self._stopping = threading.Event()
         self._outlet = KafkaOutlet(config, on_trouble=lambda text: log.warning("watermarks not sent", reason=text))
@@ -63,6 +65,13 @@ class WatermarkExchange:
         self._log.close()
 
     def _run(self) -> None:
+        try:
+            self._exchange()
+        except Exception as error:  # noqa: BLE001  else nobody would notice that the thread has ended
+            if not self._stopping.is_set():
+                self._on_failure(error)
+
+    def _exchange(self) -> None:
         while not self._stopping.is_set():
             with contextlib.suppress(StoppedError):
                 try:

@@ -54,7 +54,9 @@ class Finality:
     def __init__(
         self, watermarks: Watermarks, log_of: Callable[[str], LogReader], warehouse: Inserts, *, partitions: int,
         allowed_lateness_ms: int, is_mine: Callable[[], bool], on_final: Callable[[int, int], object],
+        on_failure: Callable[[BaseException], object] = lambda _: None,
     ) -> None:  # fmt: skip
+        """``on_failure`` hears what ended the thread, should that happen."""
         self._watermarks = watermarks
         self._logs = {name: log_of(name) for name in STEPS}
         self._warehouse = warehouse
@@ -62,6 +64,7 @@ class Finality:
         self._allowed_lateness_ms = allowed_lateness_ms
         self._is_mine = is_mine
         self._on_final = on_final
+        self._on_failure = on_failure
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="finality", daemon=True)
 
@@ -77,6 +80,13 @@ class Finality:
             reader.close()
 
     def _run(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001  else nobody would notice that the thread has ended
+            if not self._stopping.is_set():
+                self._on_failure(error)
+
+    def _follow(self) -> None:
         told: int | None = None
         while not self._stopping.wait(_ROUND_S):
             watermark = self._watermarks.current()

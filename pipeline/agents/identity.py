@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.agents.intake import Intake, Lateness, Taken
+from pipeline.agents.invariants import check_records
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import BY_KEY, Outlet, Output
 from pipeline.agents.partition import PartitionState
@@ -47,10 +48,10 @@ class ClickSink(Protocol):
     """Where clicks go on their way to ClickHouse."""
 
     def put_clicks(
-        self, clicks: pa.Table, editions: npt.NDArray[np.uint64], partition: int, next_offset: int
+        self, clicks: pa.Table, editions: npt.NDArray[np.uint64], partition: int, next_offset: int, oldest_ms: int
     ) -> None:  # fmt: skip
         """Take clicks, possibly none; blocks while too many wait. Once they, and all before them, are stored, the
-        partition is safe up to ``next_offset``.
+        partition is safe up to ``next_offset``. ``oldest_ms`` is Kafka's time of the oldest of them.
         """
 
 
@@ -148,7 +149,7 @@ class IdentityPartition:
             outputs += self._touchpoints(new.forwarded)
             clicks, editions, repeats = new.added, new.editions, new.repeats
         self.state.commit(facts, "click", batch.next_offset, outputs, watermark)
-        self._sink.put_clicks(clicks, editions, self.number, batch.next_offset)
+        self._sink.put_clicks(clicks, editions, self.number, batch.next_offset, min(batch.timestamps_ms))
         self._watermarks.observe(batch.topic, self.number, taken.newest_ms)
         count(self._counts, "click", taken, repeats)
 
@@ -158,7 +159,7 @@ class IdentityPartition:
         clicks, editions = taken.events, np.empty(0, dtype=np.uint64)
         if len(clicks):
             clicks, editions = self._step.standing(clicks)
-        self._sink.put_clicks(clicks, editions, self.number, batch.next_offset)
+        self._sink.put_clicks(clicks, editions, self.number, batch.next_offset, min(batch.timestamps_ms))
         self._watermarks.observe(batch.topic, self.number, taken.newest_ms)
 
     def _take_bindings(self, batch: RecordBatch) -> None:
@@ -191,6 +192,7 @@ class IdentityPartition:
 
 def count(counts: Counter[tuple[str, str]], event_type: str, taken: Taken, repeats: int) -> None:
     """Count a batch: each of its records is in exactly one of these."""
+    check_records(counts, event_type, taken, repeats)
     counts[event_type, "consumed"] += taken.records
     counts[event_type, "applied"] += len(taken.events) - repeats
     counts[event_type, "repeated"] += repeats

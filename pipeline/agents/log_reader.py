@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition, admin
@@ -16,6 +16,8 @@ _LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined,no-
 _RECORDS_AT_ONCE: Final = 10_000
 _TIMEOUT_S: Final = 30.0
 _WAIT_S: Final = 0.1
+_TIMES_WITHIN_S: Final = 2.0
+_TIMES_AT_ONCE: Final = 16
 
 
 class LogUnreadableError(Exception):
@@ -25,7 +27,8 @@ class LogUnreadableError(Exception):
 class LogReader:
     """Reads the log of one consumer group's topics. One thread uses it."""
 
-    def __init__(self, config: Mapping[str, Any], group: str) -> None:
+    def __init__(self, config: Mapping[str, Any], group: str, *, fetch_bytes: int = 1 << 20) -> None:
+        """``fetch_bytes`` is how much of a partition comes at once, one batch of records at least."""
         self._config = dict(config)
         self._admin: AdminClient | None = None  # a client of its own, with threads: only where it is needed
         self._consumer = Consumer(
@@ -37,6 +40,7 @@ class LogReader:
                 "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
+                "fetch.message.max.bytes": fetch_bytes,
             }
         )
 
@@ -55,12 +59,18 @@ class LogReader:
     def ends(self, record: str, partitions: int) -> dict[int, int]:
         """The offset after the last record of each partition of a record's topic."""
         topic = TOPIC_OF[record]
+        return {number: end for (_, number), end in self.ends_of((topic, each) for each in range(partitions)).items()}
+
+    def ends_of(self, where: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        """The offset after the last record of each of these topics and partitions."""
+        asked = {TopicPartition(topic, number): _LATEST for topic, number in where}
+        if not asked:
+            return {}
         if self._admin is None:
             self._admin = AdminClient(self._config)
         admin_client = self._admin
-        asked = {TopicPartition(topic, number): _LATEST for number in range(partitions)}
         answers = self._ask(lambda: admin_client.list_offsets(asked, request_timeout=_TIMEOUT_S))
-        return {where.partition: self._ask(answer.result).offset for where, answer in answers.items()}
+        return {(each.topic, each.partition): self._ask(answer.result).offset for each, answer in answers.items()}
 
     def have_committed(self, record: str, ends: Mapping[int, int]) -> bool:
         """Whether the group has committed everything before ``ends``, of partitions of a record's topic."""
@@ -132,6 +142,31 @@ class LogReader:
                     raise LogUnreadableError(f"{topic} gave nothing for {_TIMEOUT_S:.0f} s")
         finally:
             self._consumer.unassign()
+
+    def times_at(self, offsets: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int]:
+        """Kafka's time, in epoch milliseconds, of the first record at or after an offset of each topic and partition.
+
+        Those without such a record are left out; so are those of which nothing came within 2 s.
+        """
+        found: dict[tuple[str, int], int] = {}
+        ended: set[tuple[str, int]] = set()
+        if not offsets:
+            return found
+        self._consumer.assign([TopicPartition(topic, number, at) for (topic, number), at in offsets.items()])
+        until = time.monotonic() + _TIMES_WITHIN_S
+        try:
+            while len(found.keys() | ended) < len(offsets) and time.monotonic() < until:
+                for message in self._ask(lambda: self._consumer.consume(_TIMES_AT_ONCE, timeout=0.1)):
+                    where = (message.topic() or "", message.partition() or 0)
+                    if _is_end(message):
+                        ended.add(where)
+                    elif where not in found:
+                        found[where] = message.timestamp()[1]
+                        self._consumer.pause([TopicPartition(*where)])  # the rest of what came is thrown away
+        finally:
+            self._consumer.resume([TopicPartition(*where) for where in found])  # it would outlast the assignment
+            self._consumer.unassign()
+        return found
 
     def close(self) -> None:
         """Let go of the connection."""

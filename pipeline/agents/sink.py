@@ -29,12 +29,14 @@ class Sink:
         rows, dead = self._outcomes.rows(record, batch)
         if record in ("dead_letter", "late_event"):
             rows = [(*row[:3], shown_raw(row[3]), *row[4:]) for row in rows]
+        oldest_ms = min(batch.timestamps_ms)
         if dead:  # before the batch's own rows: those make it safe
             letters = [(each.source, str(each.position), each.reason, shown_raw(each.raw), 1, 0) for each in dead]
             self._writer.put_rows(
-                "dead_letters", letters, _columns("dead_letters"), batch.topic, batch.partition, batch.offsets[0]
-            )
-        self._writer.put_rows(table, rows, _columns(table), batch.topic, batch.partition, batch.next_offset)
+                "dead_letters", letters, _columns("dead_letters"), batch.topic, batch.partition, batch.offsets[0],
+                oldest_ms,
+            )  # fmt: skip
+        self._writer.put_rows(table, rows, _columns(table), batch.topic, batch.partition, batch.next_offset, oldest_ms)
 
     def flush(self) -> None:
         """Wait until everything handed over is stored."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -20,10 +20,12 @@ class StatusServer:
 
     def __init__(self, registry: CollectorRegistry, *, is_healthy: Check, is_ready: Check) -> None:
         self._registry = registry
+        #: Whether somebody has read the metrics: a counter that is born above 0 is not seen to grow.
+        self.was_read = False
         application = web.Application()
         application.router.add_get("/metrics", self._metrics)
-        application.router.add_get("/healthz", lambda _: _answer(is_healthy()))
-        application.router.add_get("/readyz", lambda _: _answer(is_ready()))
+        application.router.add_get("/healthz", _answering(is_healthy))
+        application.router.add_get("/readyz", _answering(is_ready))
         self._runner = web.AppRunner(application, access_log=None)
 
     async def start(self, host: str, port: int) -> int:
@@ -41,8 +43,14 @@ class StatusServer:
         await self._runner.cleanup()
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        answer = web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        self.was_read = True
+        return answer
 
 
-async def _answer(problem: str) -> web.Response:
-    return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+def _answering(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        problem = check()
+        return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
+
+    return answer

@@ -20,7 +20,7 @@ What differs from stock Faust, on purpose:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future as ThreadFuture
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -79,6 +79,8 @@ class BatchConsumer(driver.Consumer):
         self._thread.fetch_every_s = self.limits.fetch_every_s
         #: Awaited with the revoked partitions after the batch in hand and before the last commit, for bounded time.
         self.on_release: Callable[[set[TP]], Awaitable[None]] | None = None
+        #: Hears what the group has taken of this worker's commits; nothing of one that lost its partitions.
+        self.on_commit: Callable[[Mapping[TP, int]], object] = lambda _: None
         self._generation = 0
         self._assigned: set[TP] = set()
         self._settled = False  # the app has handled the assignment
@@ -215,6 +217,7 @@ class BatchConsumer(driver.Consumer):
                 return False
             if generation == self._generation:
                 self._committed.update(done)
+            self.on_commit(done)
             return bool(done)
 
     def _pass_what_holds_no_record(self) -> None:

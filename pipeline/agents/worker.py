@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -29,9 +29,11 @@ from pipeline.agents.faust_app import StepApp, make_app
 from pipeline.agents.finality import Finality
 from pipeline.agents.identity import IdentityPartition
 from pipeline.agents.intake import Intake
-from pipeline.agents.log_reader import LogReader, LogUnreadableError
+from pipeline.agents.lag import PEEK_BYTES, LagWatch
+from pipeline.agents.log_reader import LogReader
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
+from pipeline.agents.reachings import Reachings, scopes_of
 from pipeline.agents.runtime import StepPartition, StepRuntime
 from pipeline.agents.sink import Sink
 from pipeline.agents.status import StatusServer
@@ -42,7 +44,7 @@ from pipeline.clickhouse.errors import WarehouseUnavailableError
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings, confluent_config, faust_credentials
-from pipeline.kafka.errors import UnreachableError
+from pipeline.kafka.errors import RefusedError, UnreachableError
 from pipeline.kafka.topics import load_topics, verify_topics
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
@@ -88,6 +90,10 @@ class Worker:
         self._schemas = schemas
         self._open_warehouse = warehouse
         self.metrics = Metrics(steps)
+        if "earnings" in steps:
+            self.metrics.expect_milestones((*names, scope) for names, scope in scopes_of(catalogue).items())
+        self._reachings = Reachings(catalogue)
+        self._reached: Counter[tuple[str, str, str, str]] = Counter()  # as shown
         self.counts: Counter[tuple[str, str]] = Counter()
         self._shown: Counter[tuple[str, str]] = Counter()
         self._writers: list[Writer] = []
@@ -116,7 +122,9 @@ class Worker:
         :raises WorkerFailedError: something went wrong that a restart may mend.
         """
         self._loop = asyncio.get_running_loop()
-        status = StatusServer(self.metrics.registry, is_healthy=self._trouble, is_ready=self._not_ready)
+        self._status = status = StatusServer(
+            self.metrics.registry, is_healthy=self._trouble, is_ready=self._not_ready
+        )  # fmt: skip
         port = await status.start(self._settings.status_host, self._settings.status_port)
         log.info("worker starts", steps=[step.name for step in self._steps], status=f"http://127.0.0.1:{port}/metrics")
         self.metrics.restarts.set(time.time())
@@ -130,6 +138,7 @@ class Worker:
                 await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             self._is_ready = False
+            self._is_stopping.set()  # whoever still waits for Kafka or ClickHouse need not any more
             await self._take_down()
             await status.stop()
         if self._failure is not None:
@@ -168,6 +177,8 @@ class Worker:
         while not self._is_stopping.is_set():
             try:
                 return reach()
+            except RefusedError:
+                raise  # however long it waits: somebody has to put the settings right
             except absent as error:
                 log.warning(what, reason=str(error))
                 self._is_stopping.wait(pause_s)
@@ -217,7 +228,7 @@ class Worker:
             self._wire(self._apps[step.name], step, runtime)
         exchange = WatermarkExchange(
             self._config, group_of("identity", settings.namespace), partitions, watermarks, outcomes,
-            owned=self._owned_inputs, idle_timeout_ms=settings.idle_timeout_ms,
+            owned=self._owned_inputs, idle_timeout_ms=settings.idle_timeout_ms, on_failure=self._fail,
         )  # fmt: skip
         exchange.start()
         self._closing.append(exchange.close)
@@ -226,7 +237,7 @@ class Worker:
             finality = Finality(
                 watermarks, lambda name: LogReader(self._config, group_of(name, settings.namespace)), warehouse,
                 partitions=partitions, allowed_lateness_ms=settings.allowed_lateness_ms,
-                is_mine=self._tells_finality, on_final=self._show_finality,
+                is_mine=self._tells_finality, on_final=self._show_finality, on_failure=self._fail,
             )  # fmt: skip
             finality.start()
             self._closing.append(finality.close)
@@ -261,13 +272,15 @@ class Worker:
                 watermarks=watermarks, allowed_lateness_ms=lateness_ms, counts=self.counts,
             )  # fmt: skip
         return lambda number, store: EarningsPartition(
-            number, store, outlet, catalogue=self._catalogue, outcomes=outcomes
+            number, store, outlet, catalogue=self._catalogue, outcomes=outcomes, reachings=self._reachings,
+            counts=self.counts,
         )  # fmt: skip
 
     def _writer(self, warehouse: Warehouse, step: str) -> Writer:
         writer = Writer(
             warehouse, on_stored=self._safe_in(STEPS[step]), on_trouble=self._insert_trouble,
             on_insert=lambda table, _, seconds: self.metrics.insert.labels(table).observe(seconds),
+            on_lag=lambda table, seconds: self.metrics.latency.labels(table).observe(seconds), on_failure=self._fail,
             max_wait_s=self._settings.insert_interval_ms / 1000,
         )  # fmt: skip
         self._closing.append(writer.close)
@@ -298,6 +311,9 @@ class Worker:
             partitions: set[TP] = signal[-1]
             numbers = {tp.partition for tp in partitions if tp.topic in topics}
             app.batches.pause({TP(topic, number) for topic in topics for number in numbers})
+            if step.name == "earnings":
+                for tp in partitions:
+                    self._reachings.assigned(tp.partition, app.batches.safe_offset(tp) or 0)
             for number in numbers:
                 assignment[number] = mark = object()
                 task = asyncio.create_task(ready(number, mark))
@@ -322,6 +338,8 @@ class Worker:
             if let_go:
                 await asyncio.wait(let_go)
 
+        if step.name == "earnings":
+            app.batches.on_commit = self._note_commit
         app.on_partitions_assigned.connect(assigned, weak=False)
         app.batches.on_release = released
 
@@ -375,7 +393,9 @@ class Worker:
     def _show(self) -> None:
         """Carry the counts over to the metrics."""
         for (kind, what), count in list(self.counts.items()):
-            if kind == "refused":
+            if kind == "violated":
+                series = self.metrics.violations.labels(what)
+            elif kind == "refused":
                 series = self.metrics.dead_letters.labels(what)
             elif what == "consumed":
                 series = self.metrics.consumed.labels(kind)
@@ -389,6 +409,19 @@ class Worker:
         for name, runtime in self._runtimes.items():
             self.metrics.partitions.labels(name).set(len(runtime.partitions()))
         self.metrics.waiting_rows.set(sum(writer.waiting() for writer in self._writers))
+        if self._status.was_read:  # a counter that is born above 0 is not seen to grow
+            self._show_reached()
+
+    def _show_reached(self) -> None:
+        families = {"reached": self.metrics.milestones, "revoked": self.metrics.milestones_revoked}
+        for series, count in self._reachings.counts().items():
+            what, *names = series
+            families[what].labels(*names).inc(count - self._reached[series])
+            self._reached[series] = count
+
+    def _note_commit(self, offsets: Mapping[TP, int]) -> None:
+        for tp, offset in offsets.items():
+            self._reachings.committed(tp.partition, offset)
 
     def _tells_finality(self) -> bool:
         return TP(TOPIC_OF["milestone"], 0) in self._apps["sink"].batches.assigned()
@@ -399,24 +432,31 @@ class Worker:
 
     async def _observe_for_ever(self) -> None:
         """What takes a question to Kafka or a walk over the disk is looked at every few seconds."""
-        while True:
-            for name, runtime in self._runtimes.items():
-                with contextlib.suppress(LogUnreadableError, OSError):
-                    await asyncio.to_thread(self._observe, STEPS[name], runtime)
-            await asyncio.sleep(_OBSERVE_EVERY_S)
-
-    def _observe(self, step: Step, runtime: StepRuntime) -> None:
-        reader = self._log_opener(step)()
+        watches: dict[str, LagWatch] = {}
         try:
-            for record in step.reads:
-                positions = dict(runtime.read(record))
-                ends = reader.ends(record, self._partitions)
-                for number, position in positions.items():
-                    lag = max(0, ends[number] - position)
-                    self.metrics.lag.labels(TOPIC_OF[record], str(number)).set(lag)
+            while True:
+                for step in self._steps:
+                    try:
+                        await asyncio.to_thread(self._observe, step, watches, self._settled(step))
+                    except Exception as error:  # noqa: BLE001  what only shows must not end, nor end what works
+                        log.warning("lag is not known", step=step.name, reason=str(error))
+                await asyncio.sleep(_OBSERVE_EVERY_S)
         finally:
-            reader.close()
-        self.metrics.state_bytes.labels(step.name).set(runtime.disk_bytes())
+            for watch in watches.values():
+                await asyncio.to_thread(watch.close)
+
+    def _settled(self, step: Step) -> dict[TP, int | None]:
+        batches = self._apps[step.name].batches
+        return {tp: batches.safe_offset(tp) for tp in batches.assigned()}
+
+    def _observe(self, step: Step, watches: dict[str, LagWatch], settled: dict[TP, int | None]) -> None:
+        if step.name not in watches:
+            group = group_of(step.name, self._settings.namespace)
+            reader = LogReader(self._config, group, fetch_bytes=PEEK_BYTES)
+            watches[step.name] = LagWatch(step.name, reader, self.metrics)
+        watches[step.name].look(settled)
+        if step.name in self._runtimes:
+            self.metrics.state_bytes.labels(step.name).set(self._runtimes[step.name].disk_bytes())
 
     def _guarded(self, work: Callable[[Any], None], argument: Any) -> None:
         try:
@@ -441,7 +481,16 @@ class Worker:
         return str(self._failure) if self._failure is not None else ""
 
     def _not_ready(self) -> str:
-        return "" if self._is_ready else "starting or stopping"
+        if self._failure is not None:
+            return f"fails: {self._failure}"
+        if not self._is_ready:
+            return "starting or stopping"
+        for name, runtime in self._runtimes.items():
+            # While some partitions are restored others go on. Where none goes on, nothing is done yet.
+            assigned = {tp.partition for tp in self._apps[name].batches.assigned()}
+            if assigned and not assigned.intersection(runtime.partitions()):
+                return f"{name} restores the state of all its {len(assigned)} partitions"
+        return ""
 
     # -- taking down
 
@@ -467,10 +516,10 @@ class _ClickSink:
         self._writer = writer
 
     def put_clicks(
-        self, clicks: pa.Table, editions: npt.NDArray[np.uint64], partition: int, next_offset: int
+        self, clicks: pa.Table, editions: npt.NDArray[np.uint64], partition: int, next_offset: int, oldest_ms: int
     ) -> None:  # fmt: skip
         columns = click_columns(clicks, editions) if len(clicks) else None
-        self._writer.put("clicks", columns, TOPIC_OF["click"], partition, next_offset)
+        self._writer.put("clicks", columns, TOPIC_OF["click"], partition, next_offset, oldest_ms)
 
 
 def _agent(app: StepApp, topic: str, take: Callable[[Any], Any]) -> None:

@@ -49,24 +49,31 @@ class _Waiting:
     tables: dict[str, list[pa.Table]] = field(default_factory=dict)
     rows: dict[tuple[str, tuple[str, ...]], list[Sequence[Any]]] = field(default_factory=dict)
     reached: dict[tuple[str, int], int] = field(default_factory=dict)
+    oldest_ms: dict[tuple[str, str, int], int] = field(default_factory=dict)  # by table, topic and partition
 
 
 class Writer:
     """Collects rows and inserts them. Any thread may put; one thread of its own inserts.
 
-    ``on_stored`` and ``on_trouble`` are called from that thread. A row that ClickHouse refuses for good ends the
-    writer, and further puts raise what it said.
+    ``on_stored`` and ``on_trouble`` are called from that thread, as are ``on_insert`` with table, rows and seconds, and
+    ``on_lag`` with table and seconds: once for each partition with rows in an insert, from the time of the oldest
+    record that they come from until they are stored. A row that ClickHouse refuses for good ends the writer:
+    ``on_failure`` hears of it, and further puts raise what ClickHouse said.
     """
 
     def __init__(
         self, warehouse: Rows, *, on_stored: Stored, on_trouble: Callable[[str], object],
-        on_insert: Callable[[str, int, float], object] = lambda *_: None, max_wait_s: float = MAX_WAIT_S,
+        on_insert: Callable[[str, int, float], object] = lambda *_: None,
+        on_lag: Callable[[str, float], object] = lambda *_: None,
+        on_failure: Callable[[BaseException], object] = lambda _: None, max_wait_s: float = MAX_WAIT_S,
         rows_at_once: int = ROWS_AT_ONCE, most_waiting: int = MOST_WAITING,
     ) -> None:  # fmt: skip
         self._warehouse = warehouse
         self._on_stored = on_stored
         self._on_trouble = on_trouble
         self._on_insert = on_insert
+        self._on_lag = on_lag
+        self._on_failure = on_failure
         self._max_wait_s = max_wait_s
         self._rows_at_once = rows_at_once
         self._most_waiting = most_waiting
@@ -78,25 +85,32 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="clickhouse-writer", daemon=True)
         self._thread.start()
 
-    def put(self, table: str, columns: pa.Table | None, topic: str, partition: int, next_offset: int) -> None:
-        """Take columns (None: no row, only progress) of a partition that reach up to ``next_offset``."""
+    def put(
+        self, table: str, columns: pa.Table | None, topic: str, partition: int, next_offset: int, oldest_ms: int
+    ) -> None:
+        """Take columns (None: no row, only progress) of a partition that reach up to ``next_offset``.
+
+        ``oldest_ms`` is Kafka's time of the oldest record that they come from.
+        """
         with self._changed:
             self._make_room()
             if columns is not None and columns.num_rows:
                 self._waiting.tables.setdefault(table, []).append(columns)
                 self._waiting.count += columns.num_rows
+                self._note_oldest(table, topic, partition, oldest_ms)
             self._note(topic, partition, next_offset)
 
     def put_rows(
         self, table: str, rows: Sequence[Sequence[Any]], columns: tuple[str, ...], topic: str, partition: int,
-        next_offset: int,
+        next_offset: int, oldest_ms: int,
     ) -> None:  # fmt: skip
-        """Take rows of a partition that reach up to ``next_offset``."""
+        """Take rows of a partition that reach up to ``next_offset``; ``oldest_ms`` as for :meth:`put`."""
         with self._changed:
             self._make_room()
             if rows:
                 self._waiting.rows.setdefault((table, columns), []).extend(rows)
                 self._waiting.count += len(rows)
+                self._note_oldest(table, topic, partition, oldest_ms)
             self._note(topic, partition, next_offset)
 
     def waiting(self) -> int:
@@ -139,6 +153,10 @@ class Writer:
             self._waiting.since = time.monotonic()
         self._changed.notify_all()
 
+    def _note_oldest(self, table: str, topic: str, partition: int, oldest_ms: int) -> None:
+        key = table, topic, partition
+        self._waiting.oldest_ms[key] = min(oldest_ms, self._waiting.oldest_ms.get(key, oldest_ms))
+
     def _run(self) -> None:
         while (batch := self._next()) is not None:
             try:
@@ -148,6 +166,7 @@ class Writer:
                     self._refused = error
                     self._changed.notify_all()
                 self._on_trouble(f"{error} The worker cannot go on: is it older than the database?")
+                self._on_failure(error)
                 return
             if stored:
                 for (topic, partition), next_offset in batch.reached.items():
@@ -181,10 +200,18 @@ class Writer:
                 columns = pa.concat_tables(parts, promote_options="default").unify_dictionaries()
             if not self._until_done(table, len(columns), partial(self._warehouse.insert, table, columns)):
                 return False
+            self._tell_lag(batch, table)
         for (table, names), rows in batch.rows.items():
             if not self._until_done(table, len(rows), partial(self._warehouse.insert_rows, table, rows, names)):
                 return False
+            self._tell_lag(batch, table)
         return True
+
+    def _tell_lag(self, batch: _Waiting, table: str) -> None:
+        now_ms = time.time() * 1000
+        for (of_table, _, _), oldest_ms in batch.oldest_ms.items():
+            if of_table == table:
+                self._on_lag(table, max(0.0, (now_ms - oldest_ms) / 1000))
 
     def _until_done(self, table: str, count: int, insert: Callable[[], None]) -> bool:
         pause_s = _FIRST_PAUSE_S

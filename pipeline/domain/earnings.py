@@ -63,6 +63,12 @@ class MilestoneState(msgspec.Struct, array_like=True, frozen=True):
     terms_version: int
     as_of: int
     awards: tuple[Award, ...] = ()
+    reachings: int = 0  # how often it was reached, in event order, up to that change
+
+    @property
+    def revocations(self) -> int:
+        """How often a reaching was revoked: each but the one that stands."""
+        return self.reachings - (self.status == "reached")
 
 
 class Memo(msgspec.Struct, array_like=True, frozen=True):
@@ -204,7 +210,7 @@ def _earn(fold: _Fold, earning: Earning, own_rates: tuple[int, ...]) -> None:
     earns_since = order.earns_since if order.earns_since is not None else element.at
     payable_at = earns_since + terms.hold_ms
     for (partner_id, share_bps), rate in zip(order.shares, rates, strict=True):
-        boosts = _boosts(fold.program, partner_id, order.at)
+        boosts = boosts_of(fold.program, partner_id, order.at)
         before = earned(earning.net_before, rate, boosts, share_bps)
         after = earned(earning.net_after, rate, boosts, share_bps)
         kind = "accrual" if after > before else "clawback"
@@ -214,7 +220,7 @@ def _earn(fold: _Fold, earning: Earning, own_rates: tuple[int, ...]) -> None:
         )  # fmt: skip
 
 
-def _boosts(program: Program, partner_id: str, ordered_at: int) -> tuple[int, ...]:
+def boosts_of(program: Program, partner_id: str, ordered_at: int) -> tuple[int, ...]:
     """Multipliers of the boosts in force for the partner at the order, by the version at the order."""
     terms = program.in_force_at(ordered_at)
     if terms is None or not terms.boosts:
@@ -330,8 +336,10 @@ def _evaluate(
     at = fold.element.at
     before: MilestoneState = fold.get(key) or MilestoneState("open", 0, 0, None, None, 0, 0)
     status, reached_at, revoked_at, awards = before.status, before.reached_at, before.revoked_at, before.awards
+    reachings = before.reachings
     if holds and status != "reached":
         status, reached_at, revoked_at = "reached", at, None
+        reachings += 1
         awards = tuple(
             Award(member, milestone.award_minor, terms.version, at + terms.hold_ms)
             for member in members
@@ -351,8 +359,9 @@ def _evaluate(
             )  # fmt: skip
         awards = ()
     fold.result.changes[key] = MilestoneState(
-        status, total // unit, milestone.threshold, reached_at, revoked_at, terms.version, at, awards
-    )
+        status, total // unit, milestone.threshold, reached_at, revoked_at, terms.version, at, awards,
+        reachings,
+    )  # fmt: skip
 
 
 def milestone_row(program_id: str, key: CounterKey, state: MilestoneState) -> MilestoneRow:

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -59,8 +59,10 @@ _PROPERTIES: Final = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{also}
+advertised.listeners=PLAINTEXT://{host}:{port}{also}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,\\
+    SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
 controller.listener.names=CONTROLLER
 log.dirs={data}
 # A topic that is missing is an error that is told, not a topic with the wrong number of partitions.
@@ -90,7 +92,9 @@ class LocalBroker:
     """One Kafka node of its own: its folder, its ports, its process. Also a context manager, which starts and stops it.
 
     ``port`` None takes the port that the folder had last, or a free one. ``detached`` leaves the process running when
-    this Python process ends. ``tell`` hears what takes long (the first download).
+    this Python process ends. ``listeners`` are ports by security protocol (SSL, SASL_PLAINTEXT, SASL_SSL) on which it
+    listens besides; ``properties`` are lines for ``server.properties``, with what those need. ``tell`` hears what takes
+    long (the first download).
     """
 
     def __init__(
@@ -99,6 +103,8 @@ class LocalBroker:
         port: int | None = None,
         *,
         detached: bool = False,
+        listeners: Mapping[str, int] | None = None,
+        properties: Sequence[str] = (),
         tell: Callable[[str], None] = say_on_stderr,
     ) -> None:
         self.folder = folder.absolute()
@@ -107,6 +113,8 @@ class LocalBroker:
         self._wanted_port = port
         self._port: int | None = port
         self._detached = detached
+        self._listeners = dict(listeners or {})
+        self._properties = properties
         self._tell = tell
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -188,8 +196,9 @@ class LocalBroker:
         properties, data = self.folder / "server.properties", self.folder / "data"
         if self._port is None:
             self._port = _last_port(properties) or free_port()
-        text = _PROPERTIES.format(host=_HOST, port=self._port, controller_port=free_port(), data=data)
-        properties.write_text(text, encoding="utf-8")
+        also = "".join(f",{protocol}://{_HOST}:{port}" for protocol, port in self._listeners.items())
+        text = _PROPERTIES.format(host=_HOST, port=self._port, controller_port=free_port(), data=data, also=also)
+        properties.write_text(text + "".join(f"{line}\n" for line in self._properties), encoding="utf-8")
         if (data / "meta.properties").exists():
             return
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -302,7 +311,7 @@ def _last_port(properties: Path) -> int | None:
     """The port in the properties of the last start, if it is still free."""
     if not properties.exists():
         return None
-    found = re.search(r"^advertised\.listeners=PLAINTEXT://.*:(\d+)$", properties.read_text(encoding="utf-8"), re.M)
+    found = re.search(r"^advertised\.listeners=PLAINTEXT://[^,]*:(\d+)", properties.read_text(encoding="utf-8"), re.M)
     if found is None or listens(int(found[1])):
         return None
     return int(found[1])

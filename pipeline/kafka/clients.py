@@ -8,13 +8,14 @@ From the environment, each with the prefix ``CROSSCREDIT_KAFKA_``: ``BOOTSTRAP``
 from __future__ import annotations
 
 import difflib
+import logging
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
-from pipeline.kafka.errors import KafkaSettingsError
+from pipeline.kafka.errors import KafkaSettingsError, RefusedError
 
 if TYPE_CHECKING:
     from faust.auth import Credentials
@@ -139,11 +140,44 @@ def confluent_config(settings: KafkaSettings) -> ConfluentConfig:
     return config
 
 
+def refusal(config: Mapping[str, object], said: Sequence[str]) -> RefusedError | None:
+    """The error of a client with ``config`` to which librdkafka ``said`` this, if its settings were refused.
+
+    None if nobody answered, or something else went wrong. The password is in none of it.
+    """
+    where, protocol = config["bootstrap.servers"], str(config.get("security.protocol", "PLAINTEXT"))
+    for text in reversed(said):
+        if "authentication fail" in text.lower():
+            return RefusedError(
+                f"Kafka at {where} refuses the user {config.get('sasl.username')!r} ({protocol}, "
+                f"{config.get('sasl.mechanism')}). Check {PREFIX}SASL_USERNAME, {PREFIX}SASL_PASSWORD (or "
+                f"{PREFIX}SASL_PASSWORD_FILE) and {PREFIX}SASL_MECHANISM."
+            )
+        if "certificate verify failed" in text.lower():
+            return RefusedError(
+                f"The certificate of Kafka at {where} is signed by nobody we trust, or names another host. Set "
+                f"{PREFIX}SSL_CA_FILE to the authority that signed it, and {PREFIX}BOOTSTRAP to the name in it."
+            )
+        if "mechanism handshake failed" in text:
+            return RefusedError(
+                f"Kafka at {where} does not take {config.get('sasl.mechanism')} there. Set {PREFIX}SASL_MECHANISM and "
+                f"{PREFIX}SECURITY_PROTOCOL to what that port speaks."
+            )
+        if "ssl handshake failed" in text.lower():
+            return RefusedError(
+                f"Kafka at {where} does not speak {protocol} there. Set {PREFIX}SECURITY_PROTOCOL to what that port "
+                "speaks."
+            )
+    return None
+
+
 def faust_credentials(settings: KafkaSettings) -> Credentials | None:
     """What Faust's ``broker_credentials`` takes; None for PLAINTEXT. KafkaSettingsError for unusable certificates."""
     from faust.auth import SASLCredentials, SSLCredentials
 
     if settings.uses_sasl:
+        # At DEBUG aiokafka logs every request as it is sent, the one with the password among them.
+        logging.getLogger("aiokafka.conn").setLevel(logging.INFO)
         return SASLCredentials(
             username=settings.sasl_username,
             password=settings.sasl_password,

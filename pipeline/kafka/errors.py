@@ -11,6 +11,10 @@ class UnreachableError(Exception):
     """No broker answers, or it refuses us: the same call may succeed once that is put right (exit status 1)."""
 
 
+class RefusedError(UnreachableError):
+    """A broker answers, but not to us: its text names the settings to put right. To try again alone does not help."""
+
+
 class KafkaSettingsError(Exception):
     """Settings that cannot be used; the text names the variable (exit status 2)."""
 

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
     ResourceType,
 )
 
-from pipeline.kafka.clients import ConfluentConfig
+from pipeline.kafka.clients import ConfluentConfig, refusal
 from pipeline.kafka.errors import TopicsError, UnreachableError
 from pipeline.wire.own_schemas import schemas_folder
 
@@ -113,6 +113,7 @@ class _Admin:
 
     def __init__(self, config: ConfluentConfig) -> None:
         self._bootstrap = config["bootstrap.servers"]
+        self._config = config
         self._said: list[str] = []
         heard: dict[str, Any] = {"error_cb": lambda error: self._said.append(error.str()), "log_level": 0}
         self._client = AdminClient({**config, **heard})
@@ -170,10 +171,16 @@ class _Admin:
         )
 
     def _unreachable(self, error: KafkaException) -> UnreachableError:
-        why = self._said[-1] if self._said else error.args[0].str()
+        self._client.poll(0)  # what went wrong is told here, and nowhere else
+        if refused := refusal(self._config, self._said):
+            return refused
+        told = [text for text in self._said if "brokers are down" not in text]
+        why = told[-1] if told else error.args[0].str()
+        protocol = self._config.get("security.protocol", "PLAINTEXT")
         return UnreachableError(
             f"No Kafka answers at {self._bootstrap} ({why}). Start one with `crosscredit stack up`, or name yours with"
-            " --bootstrap HOST:PORT or CROSSCREDIT_KAFKA_BOOTSTRAP."
+            " --bootstrap HOST:PORT or CROSSCREDIT_KAFKA_BOOTSTRAP. If one runs there, does that port speak"
+            f" CROSSCREDIT_KAFKA_SECURITY_PROTOCOL={protocol}?"
         )
 
 

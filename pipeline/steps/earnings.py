@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from pipeline.domain.balance import entered_balance, standing_balance
 from pipeline.domain.contribution import Contribution, Element
 from pipeline.domain.earnings import Advance, CounterKey, Memo, MilestoneState, Plan, advance, milestone_row
 from pipeline.domain.rows import LedgerRow, MilestoneRow
@@ -62,6 +63,17 @@ _decode_counter: Any = msgspec.msgpack.Decoder(Counter).decode
 _decode_key = msgspec.msgpack.Decoder(CounterKey).decode
 
 
+class Reached(NamedTuple):
+    """How often a milestone was reached and revoked, in event order, by all that is known."""
+
+    program_id: str
+    milestone_id: str
+    scope_key: str
+    period: str
+    reachings: int
+    revocations: int
+
+
 @dataclass(slots=True)
 class Settled:
     """Rows to send, what to write before that, and what to write once they are acknowledged."""
@@ -69,6 +81,7 @@ class Settled:
     rows: Rows = field(default_factory=Rows)
     notes: WriteBatch = field(default_factory=WriteBatch)
     batch: WriteBatch = field(default_factory=WriteBatch)
+    reached: list[Reached] = field(default_factory=list)  # of the milestones whose rows are sent
 
 
 @dataclass(slots=True)
@@ -137,6 +150,28 @@ class EarningsStep:
     def version_of(self, program_id: str) -> int:
         """The version of whatever a program emits now; 0 for a program that is not known."""
         return self._ledger(program_id).progress.facts if program_id in self._catalogue.programs else 0
+
+    def imbalances(self, program_id: str, customer_id: str) -> list[tuple[str, str, str, int, int]]:
+        """Where a referral's ledger entries do not sum to what it comes to by how it stands, once all is folded.
+
+        For each such sum: what it is for (commission, bonus or reward), partner, order, minor units as it stands, and
+        as entered.
+        """
+        ledger = self._ledger(program_id)
+        stored = self._store.get("contributions", ledger.prefix + part(customer_id))
+        if stored is None or ledger.progress.frontier is not None:
+            return []
+        elements = _decode_contribution(stored).elements
+        keys = [ledger.prefix + position_key(element.position) for element in elements]
+        found = [value for value in self._store.get_many("timeline", keys) if value is not None]
+        entered = entered_balance(entry for value in found for entry in _decode_record(value).entries)
+        standing = (
+            standing_balance(ledger.plan.program, elements, self._recall(ledger)) if elements else entered_balance(())
+        )
+        return [
+            (*key, standing[key], entered[key])
+            for key in sorted({*standing, *entered}) if standing[key] != entered[key]
+        ]  # fmt: skip
 
     def refold(self, batch: WriteBatch) -> None:
         """Have every program folded from its beginning (the terms changed)."""
@@ -238,7 +273,7 @@ class EarningsStep:
         if ledger.progress.touched:
             settled = Settled()
             for counter in sorted(ledger.progress.touched):
-                self._emit_milestone(ledger, counter, settled.rows)
+                self._emit_milestone(ledger, counter, settled)
             ledger.progress.touched = set()
             self._save(ledger, settled.batch)
             yield settled
@@ -323,12 +358,16 @@ class EarningsStep:
             rows.add("ledger_entries", entry, version, deleted=True)
         return list(standing.values())
 
-    def _emit_milestone(self, ledger: _Ledger, counter: CounterKey, rows: Rows) -> None:
+    def _emit_milestone(self, ledger: _Ledger, counter: CounterKey, settled: Settled) -> None:
         program_id, version = ledger.plan.program.id, ledger.progress.facts
+        rows = settled.rows
         state = ledger.counters.get(counter)
+        _, milestone_id, scope_key, period = counter
         if isinstance(state, MilestoneState):
             rows.add("milestones", milestone_row(program_id, counter, state), version)
+            counts = state.reachings, state.revocations
         else:
-            _, milestone_id, scope_key, period = counter
+            counts = 0, 0
             gone = MilestoneRow(program_id, milestone_id, scope_key, period, "", 0, 0, None, None, 0, 0)
             rows.add("milestones", gone, version, deleted=True)
+        settled.reached.append(Reached(program_id, milestone_id, scope_key, period, *counts))

@@ -215,14 +215,18 @@ class FakeWriter:
         self._on_stored = on_stored
         self._waiting: deque[tuple[str, list[dict[str, Any]], str, int, int]] = deque()
 
-    def put(self, table: str, columns: pa.Table | None, topic: str, partition: int, next_offset: int) -> None:
+    def put(
+        self, table: str, columns: pa.Table | None, topic: str, partition: int, next_offset: int, oldest_ms: int
+    ) -> None:
+        assert oldest_ms == CLOCK_MS
         rows = columns.to_pylist() if columns is not None else []
         self._waiting.append((table, rows, topic, partition, next_offset))
 
     def put_rows(
         self, table: str, rows: Sequence[Sequence[Any]], columns: Sequence[str], topic: str, partition: int,
-        next_offset: int,
+        next_offset: int, oldest_ms: int,
     ) -> None:  # fmt: skip
+        assert oldest_ms == CLOCK_MS
         named = [dict(zip(columns, row, strict=True)) for row in rows]
         self._waiting.append((table, named, topic, partition, next_offset))
 

@@ -27,6 +27,7 @@ from pipeline.agents.earnings import EarningsPartition
 from pipeline.agents.identity import IdentityPartition
 from pipeline.agents.intake import Intake, Lateness, Taken, source_of
 from pipeline.agents.outcomes import Outcomes
+from pipeline.agents.reachings import Reachings
 from pipeline.agents.replayed import ADMIT_HEADER, Origin, origin_in, replay_headers
 from pipeline.agents.runtime import StepRuntime
 from pipeline.agents.sink import Sink
@@ -152,6 +153,8 @@ class Member:
         for topic in self.topics:
             committed = sim.log.committed.get((group_of(self.step), topic, number), 0)
             self.position[topic, number] = committed
+        if self.step == "earnings":
+            self.process.reachings.assigned(number, self.position[TOPIC_OF["contribution"], number])
         runtime = self.process.runtimes.get(self.step)
         if runtime is not None:
             runtime._work.run_all()  # what an earlier assignment left
@@ -196,6 +199,8 @@ class Member:
             if sim.owner.get((self.step, number)) is self.process:
                 where = (group, topic, number)
                 sim.log.committed[where] = max(offset, sim.log.committed.get(where, 0))
+                if self.step == "earnings":
+                    self.process.reachings.committed(number, offset)
 
     def waiting(self) -> list[tuple[str, int]]:
         """Topics and partitions with records to deliver."""
@@ -247,6 +252,9 @@ class Process:
         self.decided: Any = None
         self.strays: list[Callable[[], object]] = []
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.reachings = Reachings(sim.catalogue)
+        sim.reachings.append(self.reachings)
+        sim.all_counts.append(self.counts)
         self.clicks = FakeWriter(sim.tables, self.fate, self._told_safe("identity"))
         self.rows = FakeWriter(sim.tables, self.fate, self._told_safe("sink"))
         self.sink = Sink(self.rows, sim.outcomes)  # type: ignore[arg-type]
@@ -273,12 +281,13 @@ class Process:
             terms = {"catalogue": sim.catalogue, "terms_epoch": 0}
             return lambda number, store: CreditPartition(number, store, outlet, **terms, **shared)
         return lambda number, store: EarningsPartition(
-            number, store, outlet, catalogue=sim.catalogue, outcomes=sim.outcomes
-        )
+            number, store, outlet, catalogue=sim.catalogue, outcomes=sim.outcomes, reachings=self.reachings,
+            counts=self.counts,
+        )  # fmt: skip
 
-    def put_clicks(self, clicks: Any, editions: Any, partition: int, next_offset: int) -> None:
+    def put_clicks(self, clicks: Any, editions: Any, partition: int, next_offset: int, oldest_ms: int) -> None:
         columns = click_columns(clicks, editions) if len(clicks) else None
-        self.clicks.put("clicks", columns, TOPIC_OF["click"], partition, next_offset)
+        self.clicks.put("clicks", columns, TOPIC_OF["click"], partition, next_offset, oldest_ms)
 
     def store(self, step: str, number: int) -> Store:
         disk = self.sim.disks.setdefault((self.worker, step, number), MemoryStore())
@@ -342,6 +351,8 @@ class Simulation:
             (step, number): None for step in STEPS for number in range(options.partitions)
         }
         self.processes: dict[int, Process | None] = dict.fromkeys(range(options.workers))
+        self.reachings: list[Reachings] = []  # what each process counted, the killed ones too
+        self.all_counts: list[Counter[tuple[str, str]]] = []
         self.left = self._in_order()
         self.told: dict[tuple[str, bytes], dict[str, Any]] = {}  # events by topic and value
         self.expected_dead: set[tuple[str, int, str]] = set()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.agents.reached import miscounted
 from tests.agents.simulation import Simulation, options_of
 from tests.properties.solved import seeds_in_parts
 from tests.properties.worlds import DAY, HOUR
@@ -26,7 +27,9 @@ def schedules(first: int, share: float = 1.0) -> Any:
 @schedules(0)
 def test_any_schedule_ends_with_the_right_answer(seeds: range) -> None:
     for seed in seeds:
-        Simulation(options_of(seed, zombies=False)).run()
+        simulation = Simulation(options_of(seed, zombies=False))
+        simulation.run()
+        check_counts(simulation)
 
 
 @schedules(100_000, 0.5)
@@ -53,6 +56,13 @@ def test_replayed_late_events_survive_lost_disks() -> None:
             seed, lateness_ms=LATENESS[seed % 3], workers=1, moves=False, wipes=True, zombies=False, replays=True
         )  # fmt: skip
         Simulation(options).run()
+
+
+def check_counts(simulation: Simulation) -> None:
+    """Milestones are counted each time that they are reached, whoever is killed; and no running check failed."""
+    wrong = miscounted(simulation)
+    wrong += [str(key) for counts in simulation.all_counts for key in counts if key[0] == "violated"]
+    assert not wrong, "\n".join([f"seed {simulation.options.seed}", *simulation.schedule, "", *wrong])
 
 
 def test_every_record_is_counted_once() -> None:

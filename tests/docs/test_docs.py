@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics import MetricWrapperBase
 
 from pipeline.cli import app
 from pipeline.clickhouse.schema import packaged_migrations
@@ -16,6 +17,7 @@ from pipeline.domain.events import EVENT_TYPES
 from pipeline.domain.explanation import Explanation
 from pipeline.domain.terms_rules import ARRAYS, KEYS
 from pipeline.embedded.summary import REMEDIES
+from pipeline.metrics import INVARIANTS, Metrics
 from pipeline.wire.admission import REASONS
 from tests.docs.tours import ROOT, blocks, outputs, tour
 
@@ -140,6 +142,18 @@ def test_tables_has_the_keys_and_verdicts_of_an_explanation() -> None:
     keys = [*Explanation.__struct_fields__, *Touchpoint.__struct_fields__]
     assert documented[: len(keys)] == keys
     assert {*documented[len(keys) :], "after_conversion"} == set(verdicts)
+
+
+def test_metrics_has_every_metric_with_its_labels() -> None:
+    kinds = {"counter": "_total", "gauge": "", "histogram": ""}
+    declared = [
+        (f"{each._name}{kinds[each._type]}", each._type, ", ".join(each._labelnames))
+        for each in vars(Metrics(["credit"])).values() if isinstance(each, MetricWrapperBase)
+    ]  # fmt: skip
+    body = next(body for title, body in sections(text_of("docs/metrics.md")) if title == "All metrics")
+    documented = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*?) ?\| \S", body, re.MULTILINE)
+    assert sorted(documented) == sorted(declared)
+    assert keys_below("docs/metrics.md", "Running invariants") == list(INVARIANTS)
 
 
 def test_views_named_exist() -> None:
