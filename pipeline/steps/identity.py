@@ -168,13 +168,22 @@ class IdentityStep:
 
     def _forward(self, new: Mapping[bytes, bytes]) -> Iterable[ForwardedClick]:
         """Of the new clicks those whose visitor belongs to somebody, once for each customer."""
+        found = []
+        prefixes: dict[bytes, None] = {}  # in the order of the keys, which ascend: one iterator goes through them
         for key, value in new.items():
             brand_visitor, event = key.rsplit(b"\x00", 1)
             if brand_visitor in self._bound:
-                brand, visitor = brand_visitor.split(b"\x00")
-                click = self._codec.unpack(value)
-                for customer in self._customers_of(brand_visitor):
-                    yield ForwardedClick(brand, customer, visitor, event, click)
+                found.append((brand_visitor, event, value))
+                prefixes[brand_visitor + b"\x00"] = None
+        customers = {
+            prefix: [key[len(prefix) :] for key, _ in bindings]
+            for prefix, bindings in zip(prefixes, self._store.scan_each("bindings", list(prefixes)), strict=True)
+        }
+        for brand_visitor, event, value in found:
+            brand, visitor = brand_visitor.split(b"\x00")
+            click = self._codec.unpack(value)
+            for customer in customers[brand_visitor + b"\x00"]:
+                yield ForwardedClick(brand, customer, visitor, event, click)
 
     def bind(self, bindings: Iterable[Binding], batch: WriteBatch) -> list[ForwardedClick]:
         """Take bindings; those that are new forward every click known of their visitor."""
@@ -208,10 +217,6 @@ class IdentityStep:
             if looked_at >= most:
                 return key
         return b""
-
-    def _customers_of(self, brand_visitor: bytes) -> Sequence[bytes]:
-        prefix = brand_visitor + b"\x00"
-        return [key[len(prefix) :] for key, _ in self._store.scan("bindings", prefix)]
 
 
 def _met_before(ids: Any, known: Sequence[bytes | None]) -> list[int]:
