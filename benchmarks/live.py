@@ -3,6 +3,7 @@
     make bench-live                                      2 000 000 events preloaded, then latency at half of that rate
     python -m benchmarks.live --events 300000            less
     python -m benchmarks.live --input FILE --terms DIR   a workload that is there already
+    python -m benchmarks.live --growth                   1 and 10 million open clicks, throughput alone
 
 Throughput: everything is in the topics before the worker starts; it ends when every group has committed all that the
 topics hold, level by level. CPU-seconds are the worker's alone (user and system, start included), as /proc has them.
@@ -10,6 +11,10 @@ Kafka and ClickHouse (the HTTP front over the embedded engine) run beside it, on
 
 Latency: an open loop. Orders are sent at fixed times, whether or not the pipeline keeps up, among clicks at ``--load``
 events a second; a latency is from the intended time of sending until the order's row can be read in ClickHouse.
+
+Then the worker is ended, its state is deleted, and another rebuilds it from the topics. Beside all that: a plain Faust
+loop and Quix Streams read the same clicks, and do no more than count them (``benchmarks/peer_loops.py``). Quix is
+installed, pinned, into an environment of its own.
 """
 
 from __future__ import annotations
@@ -17,13 +22,14 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,7 +44,8 @@ from pipeline.kafka.broker import LocalBroker, free_port
 from pipeline.kafka.clients import KafkaSettings, confluent_config
 from pipeline.kafka.produce import produce
 from pipeline.kafka.topics import create_topics, load_topics
-from pipeline.topology import STEPS, group_of
+from pipeline.state.rocks import RocksStore
+from pipeline.topology import STEPS, TOPIC_OF, group_of
 from pipeline.wire.files import open_sources
 from pipeline.wire.messages import Messages
 from pipeline.wire.schema_ids import LocalSchemas
@@ -163,12 +170,22 @@ def main() -> None:
     parser.add_argument("--terms", type=Path)
     parser.add_argument("--load", type=int, help="clicks a second for latency (default: half of the rate)")
     parser.add_argument("--latency-seconds", type=float, default=30)
+    parser.add_argument("--growth", action="store_true")
+    parser.add_argument("--no-peers", action="store_true", help="leave out Faust and Quix")
     arguments = parser.parse_args()
+    if arguments.growth:
+        costs = []
+        for arguments.events in (1_064_000, 10_640_000):  # 94 % of them are clicks, none of which ever expires here
+            with tempfile.TemporaryDirectory(prefix="crosscredit-bench-") as temporary:
+                costs.append(measure(Path(temporary), arguments))
+        print(f"CPU per event, 10 million open clicks to 1 million: {costs[1] / costs[0]:.2f} times")
+        return
     with tempfile.TemporaryDirectory(prefix="crosscredit-bench-") as temporary:
         measure(Path(temporary), arguments)
 
 
-def measure(folder: Path, arguments: argparse.Namespace) -> None:
+def measure(folder: Path, arguments: argparse.Namespace) -> float:
+    """Prints what was measured; returns the worker's CPU-seconds per event of the backlog."""
     events, terms = arguments.input, arguments.terms
     if events is None:
         events, terms = folder / "events.parquet", folder / "programs"
@@ -185,22 +202,74 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         create_topics(config, load_topics(), partitions=PARTITIONS)
         until(lambda: answers(url), 60)
         produced = produce(config, LocalSchemas(), open_sources([str(events)]))
-        count = sum(produced.sent.values())
-        print(f"{platform.machine()}, {os.cpu_count()} cores; {count:,} events in {PARTITIONS} partitions")
-        with process(worker_command(folder, terms, broker.bootstrap, url), folder / "worker.log") as worker:
+        count, clicks = sum(produced.sent.values()), produced.sent["click"]
+        print(f"{platform.machine()}, {os.cpu_count()} cores; {count:,} events in {PARTITIONS} partitions", flush=True)
+        command = worker_command(folder, terms, broker.bootstrap, url)
+        with process(command, folder / "worker.log") as worker:
             began = time.monotonic()
-            wait_until_through(config, 1_800)
+            wait_until_through(config, 3_600)
             cpu_s, wall_s = cpu_seconds(worker.pid), time.monotonic() - began
-            print(f"events per CPU-second of the worker  {count / cpu_s:>10,.0f}   ({cpu_s:.1f} CPU-seconds)")
-            print(f"events per second, wall              {count / wall_s:>10,.0f}   ({wall_s:.1f} s)")
-            print(f"memory of the worker, MiB            {resident_mib(worker.pid):>10,}")
-            state = sum(each.stat().st_size for each in (folder / "worker").rglob("*") if each.is_file())
-            print(f"state on disk, MiB                   {state / 2**20:>10,.1f}")
-            load = arguments.load or int(count / wall_s / 2)
-            with Warehouse.server(url) as warehouse:
-                measured = sorted(latency(config, warehouse, load, arguments.latency_seconds))
-            p50, p99 = statistics.median(measured), measured[int(len(measured) * 0.99)]
-            print(f"order to row at {load:,} clicks/s, s:  p50 {p50:.2f}  p99 {p99:.2f}  of {len(measured)} orders")
+            tell("events per CPU-second of the worker", f"{count / cpu_s:,.0f}", f"{cpu_s:.1f} CPU-seconds")
+            tell("events per second, wall", f"{count / wall_s:,.0f}", f"{wall_s:.1f} s")
+            tell("memory of the worker, MiB", f"{resident_mib(worker.pid):,}")
+            if not arguments.growth:
+                load = arguments.load or int(count / wall_s / 2)
+                with Warehouse.server(url) as warehouse:
+                    measured = sorted(latency(config, warehouse, load, arguments.latency_seconds))
+                p50, p99 = statistics.median(measured), measured[int(len(measured) * 0.99)]
+                tell(
+                    "order to row, p50 and p99, s", f"{p50:.2f} {p99:.2f}", f"{len(measured)} orders, {load:,} clicks/s"
+                )
+        state = folder / "worker" / "state"
+        kept = sum(each.stat().st_size for each in state.rglob("*") if each.is_file())
+        tell("state on disk, MiB", f"{kept / 2**20:,.1f}")
+        tell("bytes of each open click", f"{click_bytes(state) / clicks:,.1f}")
+        if arguments.growth:
+            return cpu_s / count
+        shutil.rmtree(state)
+        with process(command, folder / "rebuild.log") as worker:
+            began = time.monotonic()
+            log = folder / "rebuild.log"
+            until(lambda: log.read_bytes().count(b"state restored") >= 3 * PARTITIONS, 900)
+            rebuilt_s, cpu_s = time.monotonic() - began, cpu_seconds(worker.pid)
+            tell(
+                "state rebuilt, s for a million clicks", f"{rebuilt_s / clicks * 1e6:,.1f}",
+                f"{rebuilt_s:.1f} s and {cpu_s:.1f} CPU-seconds, start included",
+            )  # fmt: skip
+        if not arguments.no_peers:
+            peers(folder, broker.bootstrap)
+    return cpu_s / count
+
+
+def tell(what: str, figure: str, more: str = "") -> None:
+    print(f"{what:<40}{figure:>12}" + (f"   ({more})" if more else ""), flush=True)
+
+
+def click_bytes(state: Path) -> int:
+    """What the clicks take on disk in all partitions of IDENTITY; opening a store writes out what its log holds."""
+    total = 0
+    for partition in sorted((state / "identity").iterdir()):
+        with closing(RocksStore(partition)) as store:
+            total += store.disk_bytes("clicks") + store.disk_bytes("words")
+    return total
+
+
+def peers(folder: Path, bootstrap: str) -> None:
+    """Records for each CPU-second of a plain Faust loop, and of Quix Streams with one state write."""
+    here = Path(__file__).parent
+    python = folder / "peers" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(folder / "peers")], check=True)
+    subprocess.run(
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r",
+         str(here / "peers.lock")], check=True,
+    )  # fmt: skip
+    for name, interpreter, records in (("faust", sys.executable, 100_000), ("quix", str(python), 300_000)):
+        done = subprocess.run(
+            [interpreter, str(here / "peer_loops.py"), name, bootstrap, TOPIC_OF["click"], str(records)],
+            check=True, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        seen, seconds = done.stdout.split()[-2:]
+        tell(f"{name}, one write for each record", f"{int(seen) / float(seconds):,.0f}", "records for a CPU-second")
 
 
 if __name__ == "__main__":

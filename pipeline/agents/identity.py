@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -31,6 +33,9 @@ CLICKS_AT_ONCE: Final = 5_000
 SWEEPS_A_LIFE: Final = 20
 """How often all clicks are looked at within a click's life: state is at most a twentieth too large."""
 
+GRACE_S: Final = 120.0
+"""How long before clicks leave every worker has heard of the watermark by which they are old."""
+
 _SLACK_MS: Final = 86_400_000
 
 
@@ -42,6 +47,25 @@ def click_life_ms(catalogue: Catalogue, allowed_lateness_ms: int) -> int:
     """
     windows = [terms.click_window_ms for program in catalogue.programs.values() for terms in program.versions]
     return max(windows, default=0) + EXPLAINED_BEFORE_WINDOW_MS + allowed_lateness_ms + _SLACK_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """When clicks leave: see :func:`click_life_ms` and :meth:`IdentityPartition.settle`."""
+
+    life_ms: int
+    bindings_end: Callable[[int], int | None]  # of a partition: the offset after its log's last binding; None: unknown
+    grace_s: float = GRACE_S
+    clock: Callable[[], float] = time.monotonic  # seconds
+
+
+@dataclass(slots=True)
+class _Edge:
+    """A time before which clicks are to leave, once nothing can ask for them any more."""
+
+    before_ms: int
+    chosen_at: float  # by the clock
+    bindings_end: int | None = None
 
 
 class ClickSink(Protocol):
@@ -61,9 +85,9 @@ class IdentityPartition:
     def __init__(
         self, number: int, store: Store, outlet: Outlet, *, intake: Intake, outcomes: Outcomes, truth: Truth,
         sink: ClickSink, watermarks: Watermarks, allowed_lateness_ms: int, counts: Counter[tuple[str, str]],
-        click_life_ms: int | None = None,
+        expiry: Expiry | None = None,
     ) -> None:  # fmt: skip
-        """``click_life_ms``: see :func:`click_life_ms`; None keeps clicks for good."""
+        """Without ``expiry`` clicks are kept for good."""
         self.number = number
         self.state = PartitionState(store, outlet)
         self._step = IdentityStep(store, truth)
@@ -73,7 +97,8 @@ class IdentityPartition:
         self._watermarks = watermarks
         self._allowed_lateness_ms = allowed_lateness_ms
         self._counts = counts
-        self._click_life_ms = click_life_ms
+        self._expiry = expiry
+        self._edge: _Edge | None = None  # the next sweep's
         self._sweeping = b""  # the last key looked at; b"" between sweeps
         self._swept_to = 0
         self._watermarks.raise_to(self.state.watermark_ms())
@@ -97,19 +122,36 @@ class IdentityPartition:
             self._take_clicks(new)
 
     def settle(self) -> None:
-        """Clicks and bindings are settled as they are taken; look whether old clicks may leave."""
-        watermark = self._watermarks.current()
-        if watermark is None or self._click_life_ms is None:
+        """Clicks and bindings are settled as they are taken; look whether old clicks may leave.
+
+        A conversion that is admitted while the watermark stands where it stood can still bring a binding that asks for
+        clicks of before the edge, and it may have been admitted by a worker that had not heard of the watermark. So an
+        edge waits until all have heard, and then until the bindings that are in the log by now have been taken.
+        """
+        if self._expiry is None:
             return
-        edge = watermark - self._click_life_ms
-        if not self._sweeping:
-            if edge - self._swept_to < self._click_life_ms // SWEEPS_A_LIFE:
-                return
-            self._swept_to = edge
+        if not self._sweeping and not self._may_sweep(self._expiry):
+            return
         batch = WriteBatch()
         self._sweeping = self._step.expire(self._swept_to, self._sweeping, CLICKS_AT_ONCE, batch)
         if len(batch):
             self.state.write(batch)
+
+    def _may_sweep(self, expiry: Expiry) -> bool:
+        watermark = self._watermarks.current()
+        if self._edge is None:
+            if watermark is None or watermark - expiry.life_ms - self._swept_to < expiry.life_ms // SWEEPS_A_LIFE:
+                return False
+            self._edge = _Edge(watermark - expiry.life_ms, expiry.clock())
+        edge = self._edge
+        if expiry.clock() - edge.chosen_at < expiry.grace_s:
+            return False
+        if edge.bindings_end is None:
+            edge.bindings_end = expiry.bindings_end(self.number)
+        if edge.bindings_end is None or self.state.offset("binding") < edge.bindings_end:
+            return False
+        self._swept_to, self._edge = edge.before_ms, None
+        return True
 
     def safe_offsets(self) -> dict[str, int]:
         """How far bindings are safe; for clicks that depends on ClickHouse, and the sink tells it."""

@@ -27,10 +27,10 @@ from pipeline.agents.earnings import EarningsPartition
 from pipeline.agents.exchange import WatermarkExchange
 from pipeline.agents.faust_app import StepApp, make_app
 from pipeline.agents.finality import Finality
-from pipeline.agents.identity import IdentityPartition
+from pipeline.agents.identity import Expiry, IdentityPartition, click_life_ms
 from pipeline.agents.intake import Intake
 from pipeline.agents.lag import PEEK_BYTES, LagWatch
-from pipeline.agents.log_reader import LogReader
+from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
 from pipeline.agents.reachings import Reachings, scopes_of
@@ -262,9 +262,10 @@ class Worker:
             writer = self._writer(warehouse, "identity")
             sink = _ClickSink(writer)
             truth = ClickTruth(warehouse, before=writer.flush)
+            expiry = Expiry(click_life_ms(self._catalogue, lateness_ms), self._bindings_end)
             return lambda number, store: IdentityPartition(
                 number, store, outlet, intake=intake, outcomes=outcomes, truth=truth, sink=sink,
-                watermarks=watermarks, allowed_lateness_ms=lateness_ms, counts=self.counts,
+                watermarks=watermarks, allowed_lateness_ms=lateness_ms, counts=self.counts, expiry=expiry,
             )  # fmt: skip
         if step.name == "credit":
             return lambda number, store: CreditPartition(
@@ -275,6 +276,15 @@ class Worker:
             number, store, outlet, catalogue=self._catalogue, outcomes=outcomes, reachings=self._reachings,
             counts=self.counts,
         )  # fmt: skip
+
+    def _bindings_end(self, number: int) -> int | None:
+        log_reader = self._log_opener(STEPS["identity"])()
+        try:
+            return log_reader.bounds(TOPIC_OF["binding"], number)[1]
+        except LogUnreadableError:
+            return None
+        finally:
+            log_reader.close()
 
     def _writer(self, warehouse: Warehouse, step: str) -> Writer:
         writer = Writer(
