@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition, admin
@@ -16,6 +16,11 @@ _LATEST: Final[Any] = admin.OffsetSpec.latest()  # type: ignore[attr-defined,no-
 _RECORDS_AT_ONCE: Final = 10_000
 _TIMEOUT_S: Final = 30.0
 _WAIT_S: Final = 0.1
+_PAUSE_S: Final = 0.2
+_COORDINATOR_WITHIN_S: Final = 15.0
+_COMING: Final = (
+    KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)  # fmt: skip
 _TIMES_WITHIN_S: Final = 2.0
 _TIMES_AT_ONCE: Final = 16
 
@@ -172,11 +177,16 @@ class LogReader:
         """Let go of the connection."""
         self._consumer.close()
 
-    def _ask(self, question: Any) -> Any:
-        try:
-            return question()
-        except KafkaException as error:
-            raise LogUnreadableError(f"Kafka did not answer: {error}. Is the broker up?") from error
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        until = time.monotonic() + _COORDINATOR_WITHIN_S
+        while True:
+            try:
+                return question()
+            except KafkaException as error:
+                # A broker that is new, or has just begun, has no coordinator of a group for a moment.
+                if error.args[0].code() not in _COMING or time.monotonic() > until:
+                    raise LogUnreadableError(f"Kafka did not answer: {error}. Is the broker up?") from error
+            time.sleep(_PAUSE_S)
 
 
 def _is_end(message: Message) -> bool:

@@ -173,6 +173,7 @@ def _audit(stack: LiveStack, stream: Stream) -> tuple[int, str, list[dict[str, A
         capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     text = finished.stdout + finished.stderr
+    assert finished.returncode in (0, 1), text
     return finished.returncode, text, [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
 
 
