@@ -248,7 +248,7 @@ def tell(what: str, figure: str, more: str = "") -> None:
 def click_bytes(state: Path) -> int:
     """What the clicks take on disk in all partitions of IDENTITY; opening a store writes out what its log holds."""
     total = 0
-    for partition in sorted((state / "identity").iterdir()):
+    for partition in sorted(each for each in (state / "identity").iterdir() if each.is_dir()):
         with closing(RocksStore(partition)) as store:
             total += store.disk_bytes("clicks") + store.disk_bytes("words")
     return total

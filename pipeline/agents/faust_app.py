@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from typing import Any, cast
 
 import faust
@@ -11,9 +12,12 @@ from faust.app.base import BootStrategy
 from faust.serializers.schemas import Schema
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
 from faust.types import AgentT, AppT, Message
+from faust.types.assignor import PartitionAssignorT
 from faust.types.auth import CredentialsT
 from faust.types.transports import TransportT
+from mode.utils.objects import cached_property
 
+from pipeline.agents.assignor import KeepingAssignor
 from pipeline.agents.transport import BatchConsumer, BatchLimits, BatchTransport
 
 
@@ -41,11 +45,21 @@ class StepApp(faust.App):
 
     BootStrategy = _ConsumerOnly
     limits: BatchLimits
+    assignment_file: Path | None = None
+
+    @cached_property
+    def assignor(self) -> PartitionAssignorT:
+        """The group's assignor, as this member has it."""
+        return KeepingAssignor(self, self.assignment_file, self.conf.broker_session_timeout)
 
     @property
     def batches(self) -> BatchConsumer:
         """The consumer, for safe offsets, `pause`, `resume` and `seek`."""
         return cast(BatchConsumer, self.consumer)
+
+    def is_alive(self) -> None:
+        """Call every second or so: see :meth:`KeepingAssignor.is_alive`."""
+        cast(KeepingAssignor, self.assignor).is_alive()
 
     @property
     def failure(self) -> BaseException | None:
@@ -127,6 +141,7 @@ def make_app(
     max_poll_interval_s: float = 300.0,
     commit_interval_s: float = 1.0,
     limits: BatchLimits | None = None,
+    assignment_file: Path | None = None,
 ) -> StepApp:
     """A Faust app for one step, not started. Call it inside the loop that the app will run in.
 
@@ -146,6 +161,7 @@ def make_app(
             not count: bound every await.
         commit_interval_s: between commits of safe offsets.
         limits: sizes and waits of the batches.
+        assignment_file: where the last assignment is kept, so that a restart is none to the group.
     """
     limits = limits or BatchLimits()
     if limits.finish_s + limits.commit_s >= rebalance_timeout_s:
@@ -165,7 +181,7 @@ def make_app(
         consumer_group_instance_id=instance_id,
         consumer_auto_offset_reset="earliest",  # a new group begins at the beginning; "latest" would skip silently
         broker_session_timeout=session_timeout_s,
-        broker_heartbeat_interval=session_timeout_s / 4,
+        broker_heartbeat_interval=min(session_timeout_s / 4, 1.0),  # by it members hear that the group rebalances
         broker_rebalance_timeout=rebalance_timeout_s,
         broker_request_timeout=max(40.0, session_timeout_s + 10.0),  # a join may take as long as a rebalance
         broker_max_poll_interval=max_poll_interval_s,
@@ -187,4 +203,5 @@ def make_app(
         Schema=_BatchSchema,
     )
     app.limits = limits
+    app.assignment_file = assignment_file
     return app

@@ -248,6 +248,7 @@ class Worker:
             step.name, self._kafka.bootstrap, group=group_of(step.name, settings.namespace),
             instance_id=f"{settings.instance_name()}-{step.name}", credentials=faust_credentials(self._kafka),
             session_timeout_s=settings.session_timeout_ms / 1000,
+            assignment_file=state_folder(settings) / step.name / "assignment",
         )  # fmt: skip
 
     def _log_opener(self, step: Step) -> Callable[[], LogReader]:
@@ -384,6 +385,7 @@ class Worker:
     async def _until_the_end(self) -> None:
         while not self._stopping.is_set():
             for app in self._apps.values():
+                app.is_alive()
                 if app.failure is not None:
                     self._fail(app.failure)
             self._show()

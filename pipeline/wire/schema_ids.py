@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
-from confluent_kafka.schema_registry.error import SchemaRegistryError
-
 from pipeline.wire.own_schemas import newest_version, schema_text, schemas_folder, topic_of
 
 #: How many bytes precede the Avro body: the magic byte 0 and the id, big-endian.
@@ -100,7 +97,11 @@ class RegistrySchemas:
         folder: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = SchemaRegistryClient({**_SETTINGS, **(settings or {}), "url": url})
+        # Not at the top: a quarter of a second that a worker without a registry need not wait for at every start.
+        from confluent_kafka import schema_registry
+
+        self._library = schema_registry
+        self._client = schema_registry.SchemaRegistryClient({**_SETTINGS, **(settings or {}), "url": url})
         self._shown_url = ",".join(map(_without_password, url.split(",")))
         self._folder = folder or schemas_folder()
         self._clock = clock
@@ -113,10 +114,10 @@ class RegistrySchemas:
         if record not in self._ids:
             name = newest_version(record, self._folder)
             subject = f"{topic_of(record)}-value"
-            schema = Schema(schema_text(name, self._folder), "AVRO")
+            schema = self._library.Schema(schema_text(name, self._folder), "AVRO")
             try:
                 self._ids[record] = int(self._client.register_schema(subject, schema))
-            except SchemaRegistryError as error:
+            except self._library.SchemaRegistryError as error:
                 if error.http_status_code in (409, 422):
                     raise SchemaRefusedError(
                         f"the schema registry {self._shown_url} does not take {name}.avsc for the subject {subject}:"
@@ -138,7 +139,7 @@ class RegistrySchemas:
     def _fetch(self, schema_id: int) -> Any:
         try:
             schema = self._client.get_schema(schema_id)
-        except SchemaRegistryError as error:
+        except self._library.SchemaRegistryError as error:
             if error.error_code == _SCHEMA_NOT_FOUND:
                 if len(self._unknown) > 10_000:  # ids made of garbage could be of any number
                     self._unknown.clear()
@@ -159,7 +160,7 @@ class RegistrySchemas:
         )
 
     def _unavailable(self, error: Exception) -> NoReturn:
-        if isinstance(error, SchemaRegistryError):
+        if isinstance(error, self._library.SchemaRegistryError):
             is_forbidden = error.http_status_code in (401, 403)
             remedy = "Check the user and password" if is_forbidden else "Check its address, and its own log"
         else:

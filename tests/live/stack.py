@@ -29,7 +29,7 @@ from tests.live.streams import PARTITIONS
 
 STANDSTILL_S = 100.0
 """After which a pipeline that makes no progress has failed. The machine may be busy with other things."""
-SESSION_S = 6.0
+SESSION_S = 10.0
 
 
 @dataclass
