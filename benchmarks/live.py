@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
@@ -111,11 +112,11 @@ def wait_until_through(config: dict[str, Any], timeout_s: float) -> None:
         each.close()
 
 
-def worker_command(folder: Path, terms: Path, bootstrap: str, clickhouse: str) -> list[str]:
+def worker_command(folder: Path, terms: Path, bootstrap: str, clickhouse: str, status_port: int = 0) -> list[str]:
     return [
         sys.executable, "-c", "from pipeline.cli import main; main()", "worker", "--program", str(terms),
         "--folder", str(folder / "worker"), "--bootstrap", bootstrap, "--clickhouse-url", clickhouse,
-        "--allowed-lateness", "3650d", "--idle-timeout", "5s",
+        "--allowed-lateness", "3650d", "--idle-timeout", "5s", "--status-port", str(status_port),
     ]  # fmt: skip
 
 
@@ -204,7 +205,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> float:
         produced = produce(config, LocalSchemas(), open_sources([str(events)]))
         count, clicks = sum(produced.sent.values()), produced.sent["click"]
         print(f"{platform.machine()}, {os.cpu_count()} cores; {count:,} events in {PARTITIONS} partitions", flush=True)
-        command = worker_command(folder, terms, broker.bootstrap, url)
+        status_port = free_port()
+        command = worker_command(folder, terms, broker.bootstrap, url, status_port)
         with process(command, folder / "worker.log") as worker:
             began = time.monotonic()
             wait_until_through(config, 3_600)
@@ -229,8 +231,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> float:
         shutil.rmtree(state)
         with process(command, folder / "rebuild.log") as worker:
             began = time.monotonic()
-            log = folder / "rebuild.log"
-            until(lambda: log.read_bytes().count(b"state restored") >= 3 * PARTITIONS, 900)
+            until(lambda: partitions_ready(status_port) == 3 * PARTITIONS, 900)
             rebuilt_s, cpu_s = time.monotonic() - began, cpu_seconds(worker.pid)
             tell(
                 "state rebuilt, s for a million clicks", f"{rebuilt_s / clicks * 1e6:,.1f}",
@@ -239,6 +240,15 @@ def measure(folder: Path, arguments: argparse.Namespace) -> float:
         if not arguments.no_peers:
             peers(folder, broker.bootstrap)
     return cpu_s / count
+
+
+def partitions_ready(status_port: int) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{status_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0
+    return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("referral_partitions_ready{")))
 
 
 def tell(what: str, figure: str, more: str = "") -> None:

@@ -61,10 +61,10 @@ log = structlog.get_logger()
 _T = TypeVar("_T")
 
 STOP_WITHIN_S: Final = 8.0
-FAR_BEHIND: Final = 20_000
-"""Records that wait in Kafka: about a second's work, so more of them means that there is something to catch up with."""
+FAR_BEHIND: Final = 50_000
+"""Records that wait in Kafka: seconds of work, so more of them means that there is something to catch up with."""
 
-SETTLE_AT_LEAST_EVERY_S: Final = 15.0
+SETTLE_AT_LEAST_EVERY_S: Final = 5.0
 CATCHING_UP_FETCH_EVERY_S: Final = 0.5
 _OBSERVE_EVERY_S: Final = 5.0
 
