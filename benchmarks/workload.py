@@ -1,6 +1,6 @@
 """A seeded stream of referral events of any length, made chunk by chunk in bounded memory.
 
-    python benchmarks/workload.py --events 1000000 --out /tmp/load --format parquet
+    python benchmarks/workload.py --events 1000000 --out load/ --format parquet
 
 94 % clicks, 4 % sign-ups, 1.6 % orders, 0.4 % refunds of four programs of three brands with fifty partners each, over
 ninety days, in the order of arrival. 10 % of the events arrive out of order, 1 % are repeats, 0.1 % are bad.

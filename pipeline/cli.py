@@ -124,7 +124,7 @@ def explain_command(id: str, /, *, database: Path = DEMO_FOLDER / "database") ->
 def demo_command(*, folder: Path = DEMO_FOLDER, seed: int = 2026, events: int = 250_000) -> None:
     """Run a season of cross-promotion between brands, check it against what its generator knows, and write the pages.
 
-    For example: crosscredit demo --folder /tmp/season --seed 7
+    For example: crosscredit demo --folder season --seed 7
 
     Parameters
     ----------
