@@ -13,11 +13,16 @@ ROOT = Path(__file__).parents[2]
 CROSSCREDIT = Path(sys.executable).with_name("crosscredit")
 
 
+def environment() -> dict[str, str]:
+    """This process's, without settings of crosscredit's and what only tests are told."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CROSSCREDIT_")}
+
+
 class Child:
     """A process with a log; a shell that holds a pipe from here kills it once the pipe closes."""
 
     def __init__(self, command: Sequence[object], log: Path) -> None:
-        settings = {name: value for name, value in os.environ.items() if not name.startswith("CROSSCREDIT_")}
+        settings = environment()
         settings["PYTHONFAULTHANDLER"] = "1"  # SIGABRT makes it tell what each thread is doing
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as written:

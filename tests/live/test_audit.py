@@ -26,7 +26,7 @@ from pipeline.wire.kafka_events import InputDecoder
 from pipeline.wire.messages import Messages
 from pipeline.wire.schema_ids import LocalSchemas
 from tests.live.feeding import Feeder, feed_all
-from tests.live.processes import CROSSCREDIT
+from tests.live.processes import CROSSCREDIT, environment
 from tests.live.stack import LiveStack, until
 from tests.live.streams import DAY_MS, PARTITIONS, Stream, hostile_stream
 from tests.live.verdict import judge, late_places
@@ -170,7 +170,7 @@ def _audit(stack: LiveStack, stream: Stream) -> tuple[int, str, list[dict[str, A
     finished = subprocess.run(
         [CROSSCREDIT, "audit", "--program", *stream.programs, "--bootstrap", stack.broker.bootstrap,
          "--clickhouse-url", stack.clickhouse, "--max-future", "3650d", "--output", output],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=300, check=False, env=environment(),
     )  # fmt: skip
     text = finished.stdout + finished.stderr
     assert finished.returncode in (0, 1), text
@@ -180,7 +180,7 @@ def _audit(stack: LiveStack, stream: Stream) -> tuple[int, str, list[dict[str, A
 def _crosscredit(stack: LiveStack, *arguments: object) -> str:
     finished = subprocess.run(
         [CROSSCREDIT, *map(str, arguments), "--bootstrap", stack.broker.bootstrap],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=300, check=False, env=environment(),
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     return finished.stdout
