@@ -238,7 +238,9 @@ def test_every_write_that_returned_outlasts_kill_9_and_none_is_torn(tmp_path: Pa
         if returned >= 200:
             break
     os.kill(process.pid, signal.SIGKILL)
-    rest, _ = process.communicate()
+    rest = process.stdout.read()  # not communicate(): that would miss lines which are in the buffer already
+    process.wait()
+    process.stdout.close()
     returned = max([returned, *(int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n"))])
 
     store = RocksStore(tmp_path)
