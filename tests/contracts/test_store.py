@@ -239,8 +239,7 @@ def test_every_write_that_returned_outlasts_kill_9_and_none_is_torn(tmp_path: Pa
             break
     os.kill(process.pid, signal.SIGKILL)
     rest = process.stdout.read()  # not communicate(): that would miss lines which are in the buffer already
-    process.wait()
-    process.stdout.close()
+    process.communicate()
     returned = max([returned, *(int(line) for line in rest.splitlines(keepends=True) if line.endswith("\n"))])
 
     store = RocksStore(tmp_path)
