@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -26,15 +27,17 @@ from pipeline.agents.credit import CreditPartition
 from pipeline.agents.earnings import EarningsPartition
 from pipeline.agents.exchange import WatermarkExchange
 from pipeline.agents.faust_app import StepApp, make_app
+from pipeline.agents.feeding import add_agent, feed
 from pipeline.agents.finality import Finality
 from pipeline.agents.identity import Expiry, IdentityPartition, click_life_ms
 from pipeline.agents.intake import Intake
-from pipeline.agents.lag import PEEK_BYTES, LagWatch
+from pipeline.agents.lag import PEEK_BYTES
 from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
 from pipeline.agents.reachings import Reachings, scopes_of
 from pipeline.agents.runtime import StepPartition, StepRuntime
+from pipeline.agents.showing import Observing, Showing
 from pipeline.agents.sink import Sink
 from pipeline.agents.status import StatusServer
 from pipeline.agents.watermarks import Watermarks
@@ -66,7 +69,6 @@ FAR_BEHIND: Final = 50_000
 
 SETTLE_AT_LEAST_EVERY_S: Final = 5.0
 CATCHING_UP_FETCH_EVERY_S: Final = 0.5
-_OBSERVE_EVERY_S: Final = 5.0
 
 
 class WorkerFailedError(Exception):
@@ -93,9 +95,8 @@ class Worker:
         if "earnings" in steps:
             self.metrics.expect_milestones((*names, scope) for names, scope in scopes_of(catalogue).items())
         self._reachings = Reachings(catalogue)
-        self._reached: Counter[tuple[str, str, str, str]] = Counter()  # as shown
         self.counts: Counter[tuple[str, str]] = Counter()
-        self._shown: Counter[tuple[str, str]] = Counter()
+        self._showing = Showing(self.metrics, self.counts, self._reachings)
         self._writers: list[Writer] = []
         self._stopping = asyncio.Event()
         self._is_stopping = threading.Event()  # the same, for threads
@@ -131,7 +132,10 @@ class Worker:
         try:
             if await self._start():
                 self._is_ready = True
-                tasks = [asyncio.create_task(work()) for work in (self._settle_for_ever, self._observe_for_ever)]
+                observing = Observing(
+                    self.metrics, self._apps, self._runtimes, lambda name: self._log(name, fetch_bytes=PEEK_BYTES)
+                )  # fmt: skip
+                tasks = [asyncio.create_task(work) for work in (self._settle_for_ever(), observing.for_ever())]
                 await self._until_the_end()
                 for task in tasks:
                     task.cancel()
@@ -187,7 +191,7 @@ class Worker:
 
     def _count_partitions(self) -> int:
         verify_topics(self._config, load_topics())
-        log_reader = LogReader(self._config, group_of("identity", self._settings.namespace))
+        log_reader = self._log("identity")
         try:
             return log_reader.partitions(TOPIC_OF["click"])
         finally:
@@ -221,11 +225,15 @@ class Worker:
             self._closing.append(outlet.close)
             make = self._maker(step, outlet, outcomes, intake, watermarks, warehouse)
             self._runtimes[step.name] = runtime = StepRuntime(
-                step, settings.folder / "state", make=make, open_log=self._log_opener(step), outcomes=outcomes,
+                step, settings.folder / "state", make=make, open_log=partial(self._log, step.name), outcomes=outcomes,
                 terms=fingerprint(self._catalogue),
                 on_safe=self._safe_in(step), on_failure=self._fail,
             )  # fmt: skip
-            self._wire(self._apps[step.name], step, runtime)
+            app = self._apps[step.name]
+            hears = {"on_assigned": self._note_assignment} if step.name == "earnings" else {}
+            feed(app, [TOPIC_OF[record] for record in step.reads], runtime, **hears)
+            if step.name == "earnings":
+                app.batches.on_commit = self._note_commit
         exchange = WatermarkExchange(
             self._config, group_of("identity", settings.namespace), partitions, watermarks, outcomes,
             owned=self._owned_inputs, idle_timeout_ms=settings.idle_timeout_ms, on_failure=self._fail,
@@ -235,7 +243,7 @@ class Worker:
         self._watermarks = watermarks
         if "sink" in self._apps:
             finality = Finality(
-                watermarks, lambda name: LogReader(self._config, group_of(name, settings.namespace)), warehouse,
+                watermarks, self._log, warehouse,
                 partitions=partitions, allowed_lateness_ms=settings.allowed_lateness_ms,
                 is_mine=self._tells_finality, on_final=self._show_finality, on_failure=self._fail,
             )  # fmt: skip
@@ -251,8 +259,8 @@ class Worker:
             assignment_file=state_folder(settings) / step.name / "assignment",
         )  # fmt: skip
 
-    def _log_opener(self, step: Step) -> Callable[[], LogReader]:
-        return lambda: LogReader(self._config, group_of(step.name, self._settings.namespace))
+    def _log(self, step: str, **options: int) -> LogReader:
+        return LogReader(self._config, group_of(step, self._settings.namespace), **options)
 
     def _maker(
         self, step: Step, outlet: KafkaOutlet, outcomes: Outcomes, intake: Intake, watermarks: Watermarks,
@@ -279,7 +287,7 @@ class Worker:
         )  # fmt: skip
 
     def _bindings_end(self, number: int) -> int | None:
-        log_reader = self._log_opener(STEPS["identity"])()
+        log_reader = self._log("identity")
         try:
             return log_reader.bounds(TOPIC_OF["binding"], number)[1]
         except LogUnreadableError:
@@ -302,7 +310,7 @@ class Worker:
         sink = Sink(self._writer(warehouse, "sink"), outcomes)
         app = self._apps[step.name]
         for record in step.reads:
-            _agent(app, TOPIC_OF[record], lambda batch: asyncio.to_thread(self._guarded, sink.take, batch))
+            add_agent(app, TOPIC_OF[record], lambda batch: asyncio.to_thread(self._guarded, sink.take, batch))
 
         async def released(_: set[TP]) -> None:
             await asyncio.to_thread(sink.flush)
@@ -310,49 +318,10 @@ class Worker:
 
         app.batches.on_release = released
 
-    def _wire(self, app: StepApp, step: Step, runtime: StepRuntime) -> None:
-        """Feed a runtime from an app: its batches, its assignments, and what they are safe up to."""
-        topics = [TOPIC_OF[record] for record in step.reads]
-        for topic in topics:
-            _agent(app, topic, lambda batch: asyncio.wrap_future(runtime.take(batch)))
-        held: set[asyncio.Task[None]] = set()
-        assignment: dict[int, object] = {}  # of each partition the last
-
-        async def assigned(*signal: Any, **_: Any) -> None:
-            partitions: set[TP] = signal[-1]
-            numbers = {tp.partition for tp in partitions if tp.topic in topics}
-            app.batches.pause({TP(topic, number) for topic in topics for number in numbers})
-            if step.name == "earnings":
-                for tp in partitions:
-                    self._reachings.assigned(tp.partition, app.batches.safe_offset(tp) or 0)
-            for number in numbers:
-                assignment[number] = mark = object()
-                task = asyncio.create_task(ready(number, mark))
-                held.add(task)
-                task.add_done_callback(held.discard)
-
-        async def ready(number: int, mark: object) -> None:
-            with contextlib.suppress(Exception):  # told by on_failure
-                await asyncio.wrap_future(runtime.assign(number))
-                # If it was assigned anew meanwhile, that assignment is not ready: its records would be passed over.
-                if assignment.get(number) is mark:
-                    app.batches.resume({TP(topic, number) for topic in topics})
-
-        async def released(partitions: set[TP]) -> None:
-            numbers = {tp.partition for tp in partitions}
-            for number in numbers:
-                assignment.pop(number, None)
-            settled = asyncio.wrap_future(runtime.settle())
-            let_go = [asyncio.wrap_future(runtime.revoke(number)) for number in numbers]
-            await asyncio.wait([settled])  # not to be cancelled with this: what is not let go is never taken over again
-            await asyncio.sleep(0)  # safe offsets are told through the loop
-            if let_go:
-                await asyncio.wait(let_go)
-
-        if step.name == "earnings":
-            app.batches.on_commit = self._note_commit
-        app.on_partitions_assigned.connect(assigned, weak=False)
-        app.batches.on_release = released
+    def _note_assignment(self, partitions: set[TP]) -> None:
+        batches = self._apps["earnings"].batches
+        for tp in partitions:
+            self._reachings.assigned(tp.partition, batches.safe_offset(tp) or 0)
 
     # -- while it runs
 
@@ -388,7 +357,7 @@ class Worker:
                 app.is_alive()
                 if app.failure is not None:
                     self._fail(app.failure)
-            self._show()
+            self._showing.show(self._runtimes, self._writers, was_read=self._status.was_read)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), 0.5)
 
@@ -402,35 +371,6 @@ class Worker:
                 ]
         return owned
 
-    def _show(self) -> None:
-        """Carry the counts over to the metrics."""
-        for (kind, what), count in list(self.counts.items()):
-            if kind == "violated":
-                series = self.metrics.violations.labels(what)
-            elif kind == "refused":
-                series = self.metrics.dead_letters.labels(what)
-            elif what == "consumed":
-                series = self.metrics.consumed.labels(kind)
-            elif what == "late":
-                self.metrics.late.labels(kind).inc(count - self._shown[kind, what])
-                series = self.metrics.events.labels(kind, what)
-            else:
-                series = self.metrics.events.labels(kind, what)
-            series.inc(count - self._shown[kind, what])
-            self._shown[kind, what] = count
-        for name, runtime in self._runtimes.items():
-            self.metrics.partitions.labels(name).set(len(runtime.partitions()))
-        self.metrics.waiting_rows.set(sum(writer.waiting() for writer in self._writers))
-        if self._status.was_read:  # a counter that is born above 0 is not seen to grow
-            self._show_reached()
-
-    def _show_reached(self) -> None:
-        families = {"reached": self.metrics.milestones, "revoked": self.metrics.milestones_revoked}
-        for series, count in self._reachings.counts().items():
-            what, *names = series
-            families[what].labels(*names).inc(count - self._reached[series])
-            self._reached[series] = count
-
     def _note_commit(self, offsets: Mapping[TP, int]) -> None:
         for tp, offset in offsets.items():
             self._reachings.committed(tp.partition, offset)
@@ -441,34 +381,6 @@ class Worker:
     def _show_finality(self, watermark_ms: int, final_ms: int) -> None:
         self.metrics.watermark.set(watermark_ms / 1000)
         self.metrics.final_through.set(final_ms / 1000)
-
-    async def _observe_for_ever(self) -> None:
-        """What takes a question to Kafka or a walk over the disk is looked at every few seconds."""
-        watches: dict[str, LagWatch] = {}
-        try:
-            while True:
-                for step in self._steps:
-                    try:
-                        await asyncio.to_thread(self._observe, step, watches, self._settled(step))
-                    except Exception as error:  # noqa: BLE001  what only shows must not end, nor end what works
-                        log.warning("lag is not known", step=step.name, reason=str(error))
-                await asyncio.sleep(_OBSERVE_EVERY_S)
-        finally:
-            for watch in watches.values():
-                await asyncio.to_thread(watch.close)
-
-    def _settled(self, step: Step) -> dict[TP, int | None]:
-        batches = self._apps[step.name].batches
-        return {tp: batches.safe_offset(tp) for tp in batches.assigned()}
-
-    def _observe(self, step: Step, watches: dict[str, LagWatch], settled: dict[TP, int | None]) -> None:
-        if step.name not in watches:
-            group = group_of(step.name, self._settings.namespace)
-            reader = LogReader(self._config, group, fetch_bytes=PEEK_BYTES)
-            watches[step.name] = LagWatch(step.name, reader, self.metrics)
-        watches[step.name].look(settled)
-        if step.name in self._runtimes:
-            self.metrics.state_bytes.labels(step.name).set(self._runtimes[step.name].disk_bytes())
 
     def _guarded(self, work: Callable[[Any], None], argument: Any) -> None:
         try:
@@ -532,16 +444,6 @@ class _ClickSink:
     ) -> None:  # fmt: skip
         columns = click_columns(clicks, editions) if len(clicks) else None
         self._writer.put("clicks", columns, TOPIC_OF["click"], partition, next_offset, oldest_ms)
-
-
-def _agent(app: StepApp, topic: str, take: Callable[[Any], Any]) -> None:
-    """An agent that hands each batch over and waits until it is taken. What goes wrong is told by whoever takes."""
-
-    async def batches(stream: Any) -> None:
-        async for event in stream.events():
-            await take(event.message.value)
-
-    app.agent(app.topic(topic), name=f"take-{topic}")(batches)
 
 
 def state_folder(settings: Settings) -> Path:
