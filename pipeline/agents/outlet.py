@@ -30,7 +30,7 @@ class StoppedError(Exception):
 
 
 class Span(NamedTuple):
-    """Where the records of one call went in one partition."""
+    """Where the records of one call went that were given a partition."""
 
     first: int
     last: int
@@ -47,7 +47,8 @@ class Outlet(Protocol):
     def send(self, outputs: Sequence[Output]) -> Spans:
         """Send the records in their order; when it returns, all are acknowledged: where they are.
 
-        Tries again, for as long as it takes; StoppedError once the outlet is closed.
+        Tries again, for as long as it takes; StoppedError once the outlet is closed. Where a record was sent twice, the
+        span's ends tell.
         """
 
     def close(self) -> None:
@@ -93,51 +94,67 @@ class KafkaOutlet:
 
     def _attempt(self, outputs: Sequence[Output], spans: Spans) -> str:
         """Send all; returns what went wrong, or ""."""
-        failed: list[KafkaError] = []
-        waiting = 0
+        # A callback in Python for each record costs more than sending it; one that is a dictionary's own method notes
+        # what failed. Records of one partition keep their order, so the first and the last tell where they are.
+        answers: dict[KafkaError | None, Message] = {}
+        ends = _ends(outputs)
+        located = {place for end in ends.values() for place in end[:2]}
+        offsets: dict[tuple[str, int], list[int]] = {}
 
         def delivered(error: KafkaError | None, message: Message) -> None:
-            nonlocal waiting
-            waiting -= 1
-            if error is not None:
-                failed.append(error)
-                return
-            where = (message.topic() or "", message.partition() or 0)
-            offset = message.offset() or 0
-            known = spans.get(where)
-            spans[where] = (
-                Span(offset, offset, 1)
-                if known is None
-                else Span(min(known.first, offset), max(known.last, offset), known.records + 1)
-            )
+            answers.setdefault(error, message)
+            if error is None:
+                where = (message.topic() or "", message.partition() or 0)
+                offsets.setdefault(where, []).append(message.offset() or 0)
 
-        producer = self._producer
-        for output in outputs:
+        produce = self._producer.produce
+        noted: Any = answers.setdefault
+        for place, (topic, partition, key, value) in enumerate(outputs):
+            on_delivery = delivered if place in located else noted
             while True:
                 try:
-                    producer.produce(output.topic, output.value, output.key, output.partition, on_delivery=delivered)
+                    produce(topic, value, key, partition, on_delivery=on_delivery)
                 except BufferError:
-                    self._poll()
+                    self._wait()
                     continue
                 except KafkaException as error:
-                    return f"Kafka refused a record for {output.topic}: {error}"
-                waiting += 1
+                    return f"Kafka refused a record for {topic}: {error}"
                 break
         deadline = time.monotonic() + self._timeout_s + 5
-        while waiting and time.monotonic() < deadline:
-            self._poll()
+        while (waiting := self._wait()) and time.monotonic() < deadline:
+            pass
+        for where, found in offsets.items():
+            first, last, records = spans.get(where, Span(min(found), max(found), 0))
+            spans[where] = Span(min(first, *found), max(last, *found), records + ends[where][2])
+        failed = [error for error in answers if error is not None]
         if not waiting and not failed:
             return ""
         what = failed[0].str() if failed else f"no answer within {self._timeout_s:.0f} s"
-        return f"{waiting + len(failed)} of {len(outputs)} records for {outputs[0].topic} were not acknowledged: {what}"
+        return f"Of {len(outputs)} records, the first for {outputs[0].topic}, not all were acknowledged: {what}"
 
-    def _poll(self) -> None:
+    def _wait(self) -> int:
+        """Wait a moment for acknowledgements; how many records are still without an answer."""
         if self._closed.is_set():
             raise StoppedError("closed while records were waiting for their acknowledgement")
-        self._producer.poll(_POLL_S)
+        return self._producer.flush(_POLL_S)
 
     def close(self) -> None:
         """Stop waiting, and let go of the connection. May be called from another thread."""
         self._closed.set()
         self._producer.purge()
         self._producer.flush(1)
+
+
+def _ends(outputs: Sequence[Output]) -> dict[tuple[str, int], list[int]]:
+    """Of each partition that records are given to, the places of the first and the last, and how many there are."""
+    found: dict[tuple[str, int], list[int]] = {}
+    for place, (topic, partition, _, _) in enumerate(outputs):
+        if partition == BY_KEY:
+            continue
+        end = found.get((topic, partition))
+        if end is None:
+            found[topic, partition] = [place, place, 1]
+        else:
+            end[1] = place
+            end[2] += 1
+    return found

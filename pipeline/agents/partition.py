@@ -29,8 +29,8 @@ class PartitionState:
         self._seen: dict[str, int] = {}
         self._outlet = outlet
         self._offsets: dict[str, int] = {}
-        waiting = [(key, _decode_output(value)) for key, value in store.scan("outbox", b"")]
-        self._unsent: dict[bytes, Output] = {key: Output(*value) for key, value in waiting}
+        waiting = list(store.scan("outbox", b""))
+        self._unsent: dict[bytes, Sequence[Output]] = {key: _decode(value) for key, value in waiting}
         self._sent: list[bytes] = []
         self._number = int.from_bytes(waiting[-1][0], "big") + 1 if waiting else 0
 
@@ -76,11 +76,11 @@ class PartitionState:
 
         While a partition catches up, which is in another thread than the outlet's.
         """
-        for output in outputs:
+        if outputs:
             key = self._number.to_bytes(8, "big")
             self._number += 1
-            self._unsent[key] = output
-            batch.put("outbox", key, _encode(output))
+            self._unsent[key] = outputs
+            batch.put("outbox", key, _encode(outputs))  # all as one entry: each costs a write and, soon, a delete
         batch.put("meta", _OFFSET + record.encode(), b"%d" % next_offset)
         if watermark_ms is not None:
             batch.put("meta", _WATERMARK, b"%d" % watermark_ms)
@@ -97,7 +97,7 @@ class PartitionState:
     def send_waiting(self) -> None:
         """Send what is in the outbox; blocks until it is acknowledged."""
         if self._unsent:
-            self._outlet.send(list(self._unsent.values()))
+            self._outlet.send([output for outputs in self._unsent.values() for output in outputs])
             self._sent += self._unsent
             self._unsent.clear()
 
@@ -117,4 +117,4 @@ class PartitionState:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_output = msgspec.msgpack.Decoder(tuple[str, int, bytes, bytes]).decode
+_decode = msgspec.msgpack.Decoder(list[Output]).decode

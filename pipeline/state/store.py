@@ -16,7 +16,7 @@ TABLES = (
     "contributions",  # EARNINGS: program, customer -> contribution
     "timeline",  # EARNINGS: program, position -> element and what came of it
     "counters",  # EARNINGS: program, counter -> value before the frontier
-    "outbox",  # live: number -> a record that is to be sent, and perhaps was
+    "outbox",  # live: number -> records that are to be sent, and perhaps were
     "meta",  # the runner's own
 )
 

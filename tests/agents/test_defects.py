@@ -58,16 +58,16 @@ class Defect:
 DEFECTS = [
     Defect("a click that comes again is a new one", identity, "_met_before", "np.zeros(len(ids), dtype=bool)",
            "np.zeros(0, dtype=bool)\n    return []", COPIES),
-    Defect("the offset is on disk before the facts", partition.PartitionState, "keep", "        for output in outputs:",
+    Defect("the offset is on disk before the facts", partition.PartitionState, "keep", "        if outputs:",
            "        before = WriteBatch()\n"
            '        before.put("meta", _OFFSET + record.encode(), b"%d" % next_offset)\n'
-           "        self.write(before)\n        for output in outputs:"),
+           "        self.write(before)\n        if outputs:"),
     Defect("the outbox is forgotten at a restart", partition.PartitionState, "__init__",
-           'store.scan("outbox", b"")', "()", first=22),
+           'list(store.scan("outbox", b""))', "[]", first=22),
     Defect("the outbox is emptied before it is acknowledged", partition.PartitionState, "keep",
-           '            batch.put("outbox", key, _encode(output))', "            pass", first=22),
+           '            batch.put("outbox", key, _encode(outputs))', "            pass", first=22),
     Defect("bindings in the outbox are not sent again", partition.PartitionState, "__init__",
-           "for key, value in waiting}", 'for key, value in waiting if "binding" not in value[0]}', first=58),
+           "for key, value in waiting}", 'for key, value in waiting if b"binding" not in value}', first=58),
     Defect("emitted destinations are not remembered", CreditStep, "derive", "if old is not None", "if False"),
     Defect("destinations are noted only after the rows are sent", CreditPartition, "settle",
            "            self.state.write(notes)\n", "", LOSING),
