@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import itertools
 import logging
@@ -11,8 +12,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -27,6 +28,9 @@ STOP_AT_MOST_S: Final = 30.0
 """After which a worker that stops or has failed is ended: nothing is lost, for nothing unfinished counts as done."""
 
 EXIT_STUCK: Final = 70
+
+LEAVE_WITHIN_S: Final = 3.0
+"""After which a worker that has stopped in order leaves, whatever threads of its clients still run."""
 
 COLLECT_EVERY_S: Final = 5.0
 FULL_COLLECTION_EVERY: Final = 60  # every five minutes
@@ -61,7 +65,27 @@ def run_worker(
     gc.disable()  # by itself it looks whenever many objects were made, and batches make many: a fifteenth of the CPU
     collecting = threading.Thread(target=_collect_for_ever, name="collector", daemon=True)
     collecting.start()
-    asyncio.run(work())
+    try:
+        _run(work())
+    finally:
+        _start_watchdog(LEAVE_WITHIN_S, 0 if sys.exc_info()[0] is None else 1)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """As asyncio.run, but it does not wait for ever for tasks that go on although they are cancelled.
+
+    Some of Faust's do, when an app did not stop in order; by then all that matters is closed.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(main)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LEAVE_WITHIN_S))
 
 
 def _collect_for_ever() -> None:
@@ -71,11 +95,18 @@ def _collect_for_ever() -> None:
         gc.collect(2 if count % FULL_COLLECTION_EVERY == 0 else 1)
 
 
-def _start_watchdog() -> None:
+def _start_watchdog(within_s: float = STOP_AT_MOST_S, status: int = EXIT_STUCK) -> None:
     """A thread that hangs would keep the process from ending: the interpreter waits for all of them."""
-    watchdog = threading.Timer(STOP_AT_MOST_S, os._exit, (EXIT_STUCK,))
+    watchdog = threading.Timer(within_s, _leave, (status,))
     watchdog.daemon = True
     watchdog.start()
+
+
+def _leave(status: int) -> None:
+    if status == EXIT_STUCK:
+        structlog.get_logger().error("worker is stuck and is ended; what each thread does follows", status=status)
+        faulthandler.dump_traceback(all_threads=True)
+    os._exit(status)
 
 
 def set_up_logs(log_format: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -20,7 +21,8 @@ from pipeline.metrics import Metrics
 
 log = structlog.get_logger()
 
-OBSERVE_EVERY_S: Final = 5.0
+OBSERVE_EVERY_S: Final = 10.0
+WALK_EVERY: Final = 3  # observations: a walk over the disk is hundreds of files
 
 
 class Showing:
@@ -82,11 +84,11 @@ class Observing:
     async def for_ever(self) -> None:
         """Look until cancelled."""
         try:
-            while True:
+            for count in itertools.count():
                 for step, app in self._apps.items():
                     settled = {tp: app.batches.safe_offset(tp) for tp in app.batches.assigned()}
                     try:
-                        await asyncio.to_thread(self._observe, step, settled)
+                        await asyncio.to_thread(self._observe, step, settled, walk=count % WALK_EVERY == 0)
                     except Exception as error:  # noqa: BLE001  what only shows must not end, nor end what works
                         log.warning("lag is not known", step=step, reason=str(error))
                 await asyncio.sleep(OBSERVE_EVERY_S)
@@ -94,9 +96,9 @@ class Observing:
             for watch in self._watches.values():
                 await asyncio.to_thread(watch.close)
 
-    def _observe(self, step: str, settled: Mapping[TP, int | None]) -> None:
+    def _observe(self, step: str, settled: Mapping[TP, int | None], *, walk: bool) -> None:
         if step not in self._watches:
             self._watches[step] = LagWatch(step, self._open_log(step), self._metrics)
         self._watches[step].look(settled)
-        if step in self._runtimes:
+        if walk and step in self._runtimes:
             self._metrics.state_bytes.labels(step).set(self._runtimes[step].disk_bytes())

@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import pyarrow as pa
 import structlog
 from faust.types import TP
 
+from pipeline.agents.batch_thread import BatchLimits
 from pipeline.agents.credit import CreditPartition
 from pipeline.agents.earnings import EarningsPartition
 from pipeline.agents.exchange import WatermarkExchange
@@ -67,8 +68,21 @@ STOP_WITHIN_S: Final = 8.0
 FAR_BEHIND: Final = 50_000
 """Records that wait in Kafka: seconds of work, so more of them means that there is something to catch up with."""
 
-SETTLE_AT_LEAST_EVERY_S: Final = 5.0
-CATCHING_UP_FETCH_EVERY_S: Final = 0.5
+SETTLE_AT_LEAST_EVERY_S: Final = 30.0
+"""While far behind: outcomes derived then are soon derived again, but somebody may be waiting for them."""
+
+
+class FetchPace(NamedTuple):
+    """How often an app fetches at most, in seconds: each fetch, and each batch that it brings, costs something."""
+
+    usually: float = 0.1
+    far_behind: float = 2.0
+
+
+FETCH_PACES: Final = defaultdict(
+    FetchPace,
+    identity=FetchPace(0.25, 0.5),  # the bulk of all records; no order waits for a click to be visible
+)
 
 
 class WorkerFailedError(Exception):
@@ -257,6 +271,7 @@ class Worker:
             instance_id=f"{settings.instance_name()}-{step.name}", credentials=faust_credentials(self._kafka),
             session_timeout_s=settings.session_timeout_ms / 1000,
             assignment_file=state_folder(settings) / step.name / "assignment",
+            limits=BatchLimits(fetch_every_s=FETCH_PACES[step.name].usually),
         )  # fmt: skip
 
     def _log(self, step: str, **options: int) -> LogReader:
@@ -336,19 +351,21 @@ class Worker:
         pause_s = self._settings.settle_interval_ms / 1000
         while True:
             began = time.monotonic()
+            # What is derived far behind the end of the topics would soon be derived again.
+            while self._is_far_behind() and time.monotonic() - began < SETTLE_AT_LEAST_EVERY_S:
+                await asyncio.sleep(pause_s)
+            began = time.monotonic()
             for runtime in self._runtimes.values():
                 await asyncio.wrap_future(runtime.settle())
             # Half of the time at most goes into settling: the fuller its batches, the less it takes.
             await asyncio.sleep(max(pause_s, time.monotonic() - began))
-            # And what is derived far behind the end of the topics would soon be derived again.
-            while self._is_far_behind() and time.monotonic() - began < SETTLE_AT_LEAST_EVERY_S:
-                await asyncio.sleep(pause_s)
 
     def _is_far_behind(self) -> bool:
         """Whether there is something to catch up with; then batches are made fuller."""
         is_far = sum(app.batches.behind() for app in self._apps.values()) > FAR_BEHIND
-        for app in self._apps.values():
-            app.batches.fetch_every(CATCHING_UP_FETCH_EVERY_S if is_far else app.limits.fetch_every_s)
+        for name, app in self._apps.items():
+            pace = FETCH_PACES[name]
+            app.batches.fetch_every(pace.far_behind if is_far else pace.usually)
         return is_far
 
     async def _until_the_end(self) -> None:
@@ -419,15 +436,31 @@ class Worker:
     # -- taking down
 
     async def _take_down(self) -> None:
-        stopping = (asyncio.wait_for(app.stop(), STOP_WITHIN_S) for app in self._apps.values())
-        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                log.warning("an app did not stop in order", reason=repr(outcome))
+        stopping = {name: asyncio.create_task(app.stop()) for name, app in self._apps.items()}
+        if stopping:
+            await asyncio.wait(stopping.values(), timeout=STOP_WITHIN_S)
+        for name, task in stopping.items():
+            if not task.done():
+                task.cancel()
+                log.warning(
+                    "an app did not stop in order", step=name, reason=f"not within {STOP_WITHIN_S:.0f} s",
+                    unfinished=sorted({_named(each) for each in asyncio.all_tasks()}),
+                )  # fmt: skip
+            elif not task.cancelled() and task.exception() is not None:
+                log.warning("an app did not stop in order", step=name, reason=repr(task.exception()))
         for close in reversed(self._closing):
             with contextlib.suppress(Exception):
                 await asyncio.to_thread(close)
         for runtime in self._runtimes.values():
             await asyncio.to_thread(runtime.close)
+
+
+def _named(task: asyncio.Task[Any]) -> str:
+    """Where a task waits: its own coroutine, and the innermost that it awaits."""
+    outer = inner = task.get_coro()
+    while (awaited := getattr(inner, "cr_await", None)) is not None and hasattr(awaited, "__qualname__"):
+        inner = awaited
+    return f"{getattr(outer, '__qualname__', outer)} in {getattr(inner, '__qualname__', inner)}"
 
 
 _EVENTS: Final = ("click", "sign_up", "order", "refund")
