@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.topology import TOPIC_OF
-from tests.agents.simulation import Options, Process, ScheduleError, Simulation, small_steps
+from tests.agents.options import Options
+from tests.agents.simulated_worker import Process
+from tests.agents.simulation import ScheduleError, Simulation, small_steps
 from tests.properties.crashes import BEFORE, Killed
 from tests.properties.worlds import World
 from tests.reference.examples import HOUR, click, day, order, program, sign_up
@@ -37,7 +39,7 @@ class Script:
 
     def arrive(self, *events: dict[str, Any]) -> None:
         for event in events:
-            self.sim._send(event)
+            self.sim.arrivals.send(event)
 
     def gets(self, worker: int, *steps: str) -> None:
         """The steps' partition goes to a worker; who had it notices, unless it is told to be a zombie."""
@@ -100,7 +102,7 @@ class Script:
 
     def ends(self) -> None:
         self.sim._drain()
-        if wrong := self.sim.wrong():
+        if wrong := self.sim.judgement.wrong():
             raise ScheduleError("\n".join(wrong))
 
 

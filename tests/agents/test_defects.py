@@ -27,8 +27,9 @@ from pipeline.steps import identity
 from pipeline.steps.credit import CreditStep
 from pipeline.steps.earnings import EarningsStep
 from tests.agents.handovers import SCRIPTS, play
-from tests.agents.simulation import Options, ScheduleError, Simulation, options_of
-from tests.properties.worlds import HOUR
+from tests.agents.options import Options, options_of
+from tests.agents.simulation import ScheduleError, Simulation
+from tests.reference.examples import HOUR
 
 MOST = int(os.environ.get("CROSSCREDIT_DEFECTS", 150))
 ROUGH: dict[str, Any] = {"zombies": False, "kills": True, "turns": 180, "violence": 2, "most_events": 12}
