@@ -106,6 +106,23 @@ class Script:
             raise ScheduleError("\n".join(wrong))
 
 
+def _clicked_and_signed_up(*others: str) -> Script:
+    """IDENTITY, and what else is named, is at worker 1, CREDIT at worker 0; a click and its sign-up have come."""
+    at = Script(program())
+    at.gets(1, "identity", *others)
+    at.gets(0, "credit")
+    at.arrive(click(day(1)), sign_up(day(2)))
+    return at
+
+
+def _dies_and_worker_1_commits_the_touchpoint(at: Script) -> None:
+    at.dies(0)
+    at.gets(1, "credit")
+    at.does(1, "credit", "touchpoint")
+    at.gets(0, "credit")
+    at.ends()
+
+
 def a_binding_restored_by_who_has_clicks_that_were_not_committed() -> None:
     at = Script(program())
     at.gets(0, "identity")
@@ -121,44 +138,27 @@ def a_binding_restored_by_who_has_clicks_that_were_not_committed() -> None:
 
 
 def a_touchpoint_restored_by_who_has_an_order_that_was_not_committed() -> None:
-    at = Script(program())
-    at.gets(1, "identity")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up()
     at.does(1, "identity")
     at.does(0, "credit")
     at.does(1, "identity")
     at.arrive(order(day(3)))
     at.takes(0, "credit", "order")
     at.settles(0, "credit")
-    at.dies(0)
-    at.gets(1, "credit")
-    at.does(1, "credit", "touchpoint")
-    at.gets(0, "credit")
-    at.ends()
+    _dies_and_worker_1_commits_the_touchpoint(at)
 
 
 def a_touchpoint_restored_by_who_alone_knows_the_sign_up() -> None:
     """Whoever committed the touchpoint had nothing to decide, and emitted nothing that could be read back."""
-    at = Script(program())
-    at.gets(1, "identity")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up()
     at.takes(0, "credit")
     at.settles(0, "credit")
     at.does(1, "identity")
-    at.dies(0)
-    at.gets(1, "credit")
-    at.does(1, "credit", "touchpoint")
-    at.gets(0, "credit")
-    at.ends()
+    _dies_and_worker_1_commits_the_touchpoint(at)
 
 
 def less_is_emitted_by_who_is_behind() -> None:
-    at = Script(program())
-    at.gets(1, "identity")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up()
     at.does(1, "identity")
     at.takes(0, "credit")
     at.does(1, "identity")
@@ -269,10 +269,7 @@ def customers_decided_but_not_sent() -> None:
 
 
 def a_zombie_sends_an_older_contribution() -> None:
-    at = Script(program())
-    at.gets(1, "identity", "earnings")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up("earnings")
     at.does(1, "identity")
     at.does(0, "credit")
     at.does(1, "identity")
