@@ -55,7 +55,7 @@ def with_faust(bootstrap: str, topic: str, count: int) -> None:
 
 
 def with_quix(bootstrap: str, topic: str, count: int) -> None:
-    from quixstreams import Application, State  # type: ignore[import-not-found]
+    from quixstreams import Application, State  # type: ignore[import-not-found]  # it is in an environment of its own
 
     app = Application(
         broker_address=bootstrap, consumer_group="peer-quix", auto_offset_reset="earliest", loglevel="ERROR",

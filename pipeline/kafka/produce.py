@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyruhvro  # type: ignore[import-untyped]
+import pyruhvro  # type: ignore[import-untyped]  # it has no types
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.domain.events import EVENT_TYPES

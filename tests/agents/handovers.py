@@ -58,7 +58,7 @@ class Script:
         for topic, number in member.waiting():
             if not records or any(f".{record}." in topic for record in records):
                 member.deliver(topic, number, 100)
-        self.process(worker).runtimes[step]._work.run_all()  # type: ignore[attr-defined]
+        self.process(worker).runtimes[step]._work.run_all()
 
     def settles(self, worker: int, step: str) -> None:
         self.process(worker).runtimes[step].settle().result()

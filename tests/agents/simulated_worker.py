@@ -145,13 +145,13 @@ class Runtime(StepRuntime):
             return FakeLogReader(sim.log, group_of(step), sim.chooser, partial(sim.meanwhile, process))
 
         super().__init__(
-            STEPS[step], Path(), make=make, open_log=open_log, outcomes=sim.outcomes,  # type: ignore[arg-type]
+            STEPS[step], Path(), make=make, open_log=open_log, outcomes=sim.outcomes,
             on_safe=lambda topic, number, offset: process.members[step].told_safe(topic, number, offset),
             on_failure=lambda _: None, terms="",
         )  # fmt: skip
         self._process = process
-        self._work = Queue()  # type: ignore[assignment]
-        self._catching_up = AtOnce()  # type: ignore[assignment]
+        self._work = Queue()
+        self._catching_up = AtOnce()
 
     def _opened(self, number: int, _folder: Path) -> Any:
         return self._make(number, self._process.store(self.step.name, number))
@@ -171,7 +171,7 @@ class Process:
         sim.all_counts.append(self.counts)
         self.clicks = FakeWriter(sim.tables, self.fate, self._told_safe("identity"))
         self.rows = FakeWriter(sim.tables, self.fate, self._told_safe("sink"))
-        self.sink = Sink(self.rows, sim.outcomes)  # type: ignore[arg-type]
+        self.sink = Sink(self.rows, sim.outcomes)
         inputs = [(TOPIC_OF[each], number) for each in EVENT_TYPES for number in range(sim.options.partitions)]
         self.watermarks = Watermarks(inputs)
         self.listen()
@@ -205,7 +205,7 @@ class Process:
 
     def store(self, step: str, number: int) -> Store:
         disk = self.sim.disks.setdefault((self.worker, step, number), MemoryStore())
-        return FatedStore(disk, self.fate, partial(self._written, step))  # type: ignore[return-value]
+        return FatedStore(disk, self.fate, partial(self._written, step))
 
     def _written(self, step: str, batch: WriteBatch) -> None:
         if self.decided is not None and step in ("identity", "credit"):

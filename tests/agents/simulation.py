@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -187,18 +188,18 @@ class Simulation:
         member.deliver(topic, number, most)
         if member.step != "sink" and self.chooser.random() < 0.6:
             self.schedule.append(said)
-            process.runtimes[member.step]._work.run_all()  # type: ignore[attr-defined]
+            process.runtimes[member.step]._work.run_all()
             return None
         return said
 
     def _work(self) -> str | None:
         process = self._one()
-        busy = [step for step, each in process.runtimes.items() if len(each._work)] if process else []  # type: ignore[arg-type]
+        busy = [step for step, each in process.runtimes.items() if len(each._work)] if process else []
         if not busy:
             return None
         step = self.chooser.choice(busy)
-        process.runtimes[step]._work.run_one()  # type: ignore[union-attr]
-        return f"worker {process.worker} works on {step}"  # type: ignore[union-attr]
+        process.runtimes[step]._work.run_one()
+        return f"worker {process.worker} works on {step}"
 
     def _settle(self) -> str | None:
         process = self._one()
@@ -208,7 +209,7 @@ class Simulation:
         process.runtimes[step].settle()
         self.schedule.append(f"worker {process.worker} settles {step}")
         if self.chooser.random() < 0.7:
-            process.runtimes[step]._work.run_all()  # type: ignore[attr-defined]
+            process.runtimes[step]._work.run_all()
         return None
 
     def _store(self) -> str | None:
@@ -297,11 +298,11 @@ class Simulation:
         if not owned:
             return None
         step, number = self.chooser.choice(owned)
-        old = self.owner[step, number]  # type: ignore[assignment]
-        member = old.members[step]  # type: ignore[union-attr]
-        self.schedule.append(f"worker {old.worker} gives up {step}/{number}")  # type: ignore[union-attr]
-        if step in old.runtimes and self.chooser.random() < 0.7:  # type: ignore[union-attr]
-            old.runtimes[step].settle().result()  # type: ignore[union-attr]
+        old = self.owner[step, number]
+        member = old.members[step]
+        self.schedule.append(f"worker {old.worker} gives up {step}/{number}")
+        if step in old.runtimes and self.chooser.random() < 0.7:
+            old.runtimes[step].settle().result()
         if self.chooser.random() < 0.7:
             member.commit()
         member.revoke(number)
@@ -323,7 +324,7 @@ class Simulation:
         if not others:
             return None
         new = self.chooser.choice(others)
-        self.schedule.append(f"{where} goes to worker {new.worker}; worker {old.worker} does not notice")  # type: ignore[union-attr]
+        self.schedule.append(f"{where} goes to worker {new.worker}; worker {old.worker} does not notice")
         self._give(where, new)
         return None
 
@@ -415,5 +416,5 @@ def replay(seed: int, **fixed: Any) -> None:
     try:
         simulation.run()
     finally:
-        print("\n".join(simulation.schedule))  # noqa: T201
-        print(json.dumps({"rows": {name: len(rows) for name, rows in simulation.tables._rows.items()}}))  # noqa: T201
+        rows = json.dumps({"rows": {name: len(rows) for name, rows in simulation.tables._rows.items()}})
+        sys.stdout.write("\n".join([*simulation.schedule, rows, ""]))

@@ -144,7 +144,7 @@ def broken(defect: Defect) -> Any:
     assert source.count(defect.old) == 1, f"{defect.what}: what it replaces is not there (any more), or not once"
     source = textwrap.dedent(source.replace(defect.old, defect.new))
     names: dict[str, Any] = {}
-    exec("from __future__ import annotations\n" + source, whole.__globals__, names)  # noqa: S102
+    exec("from __future__ import annotations\n" + source, whole.__globals__, names)  # noqa: S102  a defect is code
     return names[defect.name]
 
 
