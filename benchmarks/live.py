@@ -29,70 +29,35 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Producer
 
-from benchmarks.terms import write_terms
+from benchmarks.local import (
+    PARTITIONS,
+    cpu_seconds,
+    make_workload,
+    process,
+    resident_mib,
+    services,
+    tell,
+    until,
+    worker_command,
+)
 from pipeline.agents.finality import LEVELS
 from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.clickhouse.warehouse import Warehouse
-from pipeline.kafka.broker import LocalBroker, free_port
-from pipeline.kafka.clients import KafkaSettings, confluent_config
+from pipeline.kafka.broker import free_port
 from pipeline.kafka.produce import produce
-from pipeline.kafka.topics import create_topics, load_topics
 from pipeline.state.rocks import RocksStore
 from pipeline.topology import STEPS, TOPIC_OF, group_of
 from pipeline.wire.files import open_sources
 from pipeline.wire.messages import Messages
 from pipeline.wire.schema_ids import LocalSchemas
-
-PARTITIONS = 16
-TICK = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-def resident_mib(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
-
-
-@contextmanager
-def process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log.open("wb") as file:
-        running = subprocess.Popen(command, stdout=file, stderr=file)
-    try:
-        yield running
-    finally:
-        running.terminate()
-        try:
-            running.wait(40)
-        except subprocess.TimeoutExpired:
-            running.kill()
-
-
-def until(what: Callable[[], bool], timeout_s: float, pause_s: float = 0.2) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not what():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the pipeline did not get there in time")
-        time.sleep(pause_s)
-
-
-def answers(url: str) -> bool:
-    try:
-        with Warehouse.server(url):
-            return True
-    except Exception:  # noqa: BLE001 - whatever it is, it does not answer yet
-        return False
 
 
 def have_committed(log: LogReader, record: str, ends: Mapping[int, int]) -> bool:
@@ -110,14 +75,6 @@ def wait_until_through(config: dict[str, Any], timeout_s: float) -> None:
             until(partial(have_committed, logs[step], record, ends), timeout_s)
     for each in logs.values():
         each.close()
-
-
-def worker_command(folder: Path, terms: Path, bootstrap: str, clickhouse: str, status_port: int = 0) -> list[str]:
-    return [
-        sys.executable, "-c", "from pipeline.cli import main; main()", "worker", "--program", str(terms),
-        "--folder", str(folder / "worker"), "--bootstrap", bootstrap, "--clickhouse-url", clickhouse,
-        "--allowed-lateness", "3650d", "--idle-timeout", "5s", "--status-port", str(status_port),
-    ]  # fmt: skip
 
 
 def latency(config: dict[str, Any], warehouse: Warehouse, load: int, seconds: float) -> list[float]:
@@ -189,24 +146,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> float:
     """Prints what was measured; returns the worker's CPU-seconds per event of the backlog."""
     events, terms = arguments.input, arguments.terms
     if events is None:
-        events, terms = folder / "events.parquet", folder / "programs"
-        subprocess.run(
-            [sys.executable, "-m", "benchmarks.workload", "--events", str(arguments.events), "--out", str(folder),
-             "--format", "parquet"], check=True,
-        )  # fmt: skip
-        write_terms(terms)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    front = [sys.executable, "-m", "pipeline.clickhouse.front", "--path", str(folder / "ch"), "--port", str(port)]
-    with LocalBroker(folder / "kafka") as broker, process(front, folder / "front.log"):
-        config = {**confluent_config(KafkaSettings(broker.bootstrap)), "log_level": 0}
-        create_topics(config, load_topics(), partitions=PARTITIONS)
-        until(lambda: answers(url), 60)
+        events, terms = make_workload(folder, arguments.events)
+    with services(folder) as around:
+        config = around.config
         produced = produce(config, LocalSchemas(), open_sources([str(events)]))
         count, clicks = sum(produced.sent.values()), produced.sent["click"]
         print(f"{platform.machine()}, {os.cpu_count()} cores; {count:,} events in {PARTITIONS} partitions", flush=True)
         status_port = free_port()
-        command = worker_command(folder, terms, broker.bootstrap, url, status_port)
+        command = worker_command(folder, terms, around, status_port)
         with process(command, folder / "worker.log") as worker:
             began = time.monotonic()
             wait_until_through(config, 3_600)
@@ -216,7 +163,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> float:
             tell("memory of the worker, MiB", f"{resident_mib(worker.pid):,}")
             if not arguments.growth:
                 load = arguments.load or int(count / wall_s / 2)
-                with Warehouse.server(url) as warehouse:
+                with Warehouse.server(around.clickhouse) as warehouse:
                     measured = sorted(latency(config, warehouse, load, arguments.latency_seconds))
                 p50, p99 = statistics.median(measured), measured[int(len(measured) * 0.99)]
                 tell(
@@ -238,7 +185,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> float:
                 f"{rebuilt_s:.1f} s and {cpu_s:.1f} CPU-seconds, start included",
             )  # fmt: skip
         if not arguments.no_peers:
-            peers(folder, broker.bootstrap)
+            peers(folder, around.bootstrap)
     return cpu_s / count
 
 
@@ -249,10 +196,6 @@ def partitions_ready(status_port: int) -> int:
     except OSError:
         return 0
     return int(sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("referral_partitions_ready{")))
-
-
-def tell(what: str, figure: str, more: str = "") -> None:
-    print(f"{what:<40}{figure:>12}" + (f"   ({more})" if more else ""), flush=True)
 
 
 def click_bytes(state: Path) -> int:

@@ -10,20 +10,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.live import PARTITIONS, answers, process, resident_mib, tell, until, worker_command
-from benchmarks.terms import write_terms
-from pipeline.kafka.broker import LocalBroker, free_port
-from pipeline.kafka.clients import KafkaSettings, confluent_config
+from benchmarks.local import make_workload, process, resident_mib, services, tell, worker_command
 from pipeline.kafka.produce import produce
-from pipeline.kafka.topics import create_topics, load_topics
 from pipeline.wire.files import open_sources
 from pipeline.wire.schema_ids import LocalSchemas
 
@@ -40,28 +35,18 @@ def main() -> None:
 
 
 def measure(folder: Path, seconds: int, load: int) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "benchmarks.workload", "--events", str(seconds * load), "--out", str(folder),
-         "--format", "parquet"], check=True,
-    )  # fmt: skip
-    write_terms(folder / "programs")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    front = [sys.executable, "-m", "pipeline.clickhouse.front", "--path", str(folder / "ch"), "--port", str(port)]
-    with LocalBroker(folder / "kafka") as broker, process(front, folder / "front.log"):
-        config = {**confluent_config(KafkaSettings(broker.bootstrap)), "log_level": 0}
-        create_topics(config, load_topics(), partitions=PARTITIONS)
-        until(lambda: answers(url), 60)
-        command = worker_command(folder, folder / "programs", broker.bootstrap, url)
+    _, terms = make_workload(folder, seconds * load)
+    with services(folder) as around:
+        command = worker_command(folder, terms, around)
         with process(command, folder / "worker.log") as worker:
-            line = fed(folder, config, worker.pid, load)
+            line = fed(folder, around.config, worker.pid, load)
         half = line[len(line) // 2 :]
         slope = statistics.linear_regression(range(len(half)), half).slope
         tell("resident, MiB: at first, at last, most", f"{line[0]} {line[-1]} {max(line)}")
         tell("second half, MiB a minute", f"{slope * 60 / EVERY_S:+.1f}", f"mean {statistics.fmean(half):.0f} MiB")
 
 
-def fed(folder: Path, config: dict[str, object], worker: int, load: int) -> list[int]:
+def fed(folder: Path, config: dict[str, Any], worker: int, load: int) -> list[int]:
     """Send the workload second by second; what the worker had resident every ten seconds."""
     line: list[int] = []
     began = time.monotonic()

@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import faust
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from benchmarks.local import resident_mib
+from benchmarks.peer_loops import plain_app
 from pipeline.agents.faust_app import make_app
 from pipeline.kafka.broker import LocalBroker
 
@@ -41,11 +42,6 @@ def fill(bootstrap: str, topic: str, count: int) -> None:
         if number % 10_000 == 0:
             sending.poll(0)
     sending.flush(60)
-
-
-def resident_mib() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) // 1024
 
 
 def tell(name: str, count: int, wall_s: float, cpu_s: float) -> None:
@@ -76,12 +72,7 @@ async def by_batches(bootstrap: str, topic: str, count: int) -> None:
 
 
 async def stock(bootstrap: str, topic: str, count: int) -> None:
-    app = faust.App(
-        "stock", broker=f"kafka://{bootstrap}", autodiscover=False, topic_allow_declare=False, web_enabled=False,
-        topic_disable_leader=True, store="memory://", datadir=tempfile.mkdtemp(), value_serializer="raw",
-        consumer_auto_offset_reset="earliest", key_serializer="raw",
-    )  # fmt: skip
-    app.boot_strategy.enable_web = False
+    app = plain_app("stock", bootstrap)
     seen = 0
     done = asyncio.Event()
 
@@ -111,12 +102,12 @@ async def slow(bootstrap: str, topic: str, count: int) -> None:
             seen += len(event.message.value)
             await asyncio.sleep(0.5)
 
-    before = resident_mib()
+    before = resident_mib(os.getpid())
     await app.start()
     most = 0
     for _ in range(100):
         await asyncio.sleep(0.1)
-        most = max(most, resident_mib())
+        most = max(most, resident_mib(os.getpid()))
     print(f"slow agent: {seen:,} of {count:,} records in 10 s; {before} MiB before, at most {most} MiB")
     await app.stop()
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -17,6 +18,39 @@ if TYPE_CHECKING:
 Names = Annotated[list[str] | None, Parameter(consume_multiple=True, negative=())]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """What both commands take."""
+
+    bootstrap: str | None = None
+    """A Kafka broker, as host:port. Also CROSSCREDIT_KAFKA_BOOTSTRAP; TLS and SASL come from CROSSCREDIT_KAFKA_… too.
+    """
+    registry: str | None = None
+    """The address of a schema registry. Also CROSSCREDIT_REGISTRY. Without it, the schemas of this program."""
+    namespace: str | None = None
+    """The beginning of the names of consumer groups, as the workers have it. Also CROSSCREDIT_NAMESPACE."""
+    since: str | None = None
+    """Only events that occurred then or later: 2026-03-01, or 2026-03-01T12:00:00Z."""
+    until: str | None = None
+    """Only events that occurred before then."""
+    brand: Names = None
+    """Only events of these brands."""
+    dry_run: Annotated[bool, Parameter(negative=())] = False
+    """Send nothing; say what would be sent."""
+
+    def filter(self, reasons: list[str] | None = None) -> Filter:
+        """Which letters are meant."""
+        from pipeline.replay.replay import Filter
+
+        return Filter(
+            _time("--since", self.since), _time("--until", self.until), _reasons(reasons), frozenset(self.brand or ())
+        )
+
+
+_AS_GIVEN: Final = _Common()
+
+
 def add_to(app: App) -> None:
     """Give the command line the commands."""
     replay = App(name="replay", help="Send late events or dead letters in again: then they count, and are withdrawn.")
@@ -25,57 +59,24 @@ def add_to(app: App) -> None:
     app.command(replay)
 
 
-def late_command(
-    *,
-    bootstrap: str | None = None,
-    registry: str | None = None,
-    namespace: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    brand: Names = None,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
-) -> None:
+def late_command(*, common: _Common = _AS_GIVEN) -> None:
     """Send late events in again: they are admitted however late they are, correct what was given, and are late no more.
 
     For example: crosscredit replay late --since 2026-03-01 --dry-run
 
     To do it twice changes nothing.
-
-    Parameters
-    ----------
-    bootstrap
-        A Kafka broker, as host:port. Also CROSSCREDIT_KAFKA_BOOTSTRAP; TLS and SASL come from CROSSCREDIT_KAFKA_… too.
-    registry
-        The address of a schema registry. Also CROSSCREDIT_REGISTRY. Without it, the schemas of this program.
-    namespace
-        The beginning of the names of consumer groups, as the workers have it. Also CROSSCREDIT_NAMESPACE.
-    since
-        Only events that occurred then or later: 2026-03-01, or 2026-03-01T12:00:00Z.
-    until
-        Only events that occurred before then.
-    brand
-        Only events of these brands.
-    dry_run
-        Send nothing; say what would be sent.
     """
     from pipeline.wire.admission import AnyTerms
 
-    wanted = _filter(since, until, None, brand)
-    _replay("late_event", "late events", AnyTerms(), wanted, bootstrap, registry, namespace, dry_run)
+    _replay("late_event", "late events", AnyTerms(), common.filter(), common)
 
 
 def dead_letters_command(
     *,
     program: Annotated[list[str], Parameter(consume_multiple=True, negative=())],
-    bootstrap: str | None = None,
-    registry: str | None = None,
-    namespace: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    brand: Names = None,
+    common: _Common = _AS_GIVEN,
     reason: Names = None,
     max_future: str | None = None,
-    dry_run: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Send dead letters in again that would be accepted now: their schema is known at last, or they lie in no future.
 
@@ -87,37 +88,21 @@ def dead_letters_command(
     ----------
     program
         Terms of the programs, the same that the workers run with.
-    bootstrap
-        A Kafka broker, as host:port. Also CROSSCREDIT_KAFKA_BOOTSTRAP; TLS and SASL come from CROSSCREDIT_KAFKA_… too.
-    registry
-        The address of a schema registry. Also CROSSCREDIT_REGISTRY. Without it, the schemas of this program.
-    namespace
-        The beginning of the names of consumer groups, as the workers have it. Also CROSSCREDIT_NAMESPACE.
-    since
-        Only events that occurred then or later: 2026-03-01, or 2026-03-01T12:00:00Z.
-    until
-        Only events that occurred before then.
-    brand
-        Only events of these brands.
     reason
         Only dead letters of these reasons.
     max_future
         As the workers have it: how far an event's time may lie after its receipt. Also CROSSCREDIT_MAX_FUTURE.
-    dry_run
-        Send nothing; say what would be sent.
     """
     from pipeline.terms_files import load_catalogue
     from pipeline.wire.admission import Admission
 
     admission = Admission(load_catalogue([Path(each) for each in program]))
-    wanted = _filter(since, until, reason, brand)
-    _replay("dead_letter", "dead letters", admission, wanted, bootstrap, registry, namespace, dry_run, max_future)
+    _replay("dead_letter", "dead letters", admission, common.filter(reason), common, max_future)
 
 
 def _replay(
-    record: str, what: str, admission: Admission, wanted: Filter, bootstrap: str | None, registry: str | None,
-    namespace: str | None, dry_run: bool, max_future: str | None = None,
-) -> None:  # fmt: skip
+    record: str, what: str, admission: Admission, wanted: Filter, common: _Common, max_future: str | None = None
+) -> None:
     from pipeline.agents.letters import read_letters
     from pipeline.agents.log_reader import LogReader
     from pipeline.agents.outcomes import Outcomes
@@ -131,8 +116,10 @@ def _replay(
     from pipeline.wire.messages import Messages
     from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas
 
-    settings = settings_of(os.environ, registry=registry, namespace=namespace, max_future=max_future)
-    config = confluent_config(KafkaSettings.from_environment(os.environ, bootstrap))
+    settings = settings_of(
+        os.environ, registry=common.registry, namespace=common.namespace, max_future=max_future
+    )  # fmt: skip
+    config = confluent_config(KafkaSettings.from_environment(os.environ, common.bootstrap))
     schemas: Any = RegistrySchemas(settings.registry) if settings.registry else LocalSchemas()
     verify_topics(config, load_topics())
     log = LogReader(config, group_of("identity", settings.namespace))
@@ -143,21 +130,18 @@ def _replay(
         log.close()
     standing = [letter for letter, stands in letters.items() if stands]
     replay = Replay(record, admission, InputDecoder(schemas), max_future_ms=settings.max_future_ms)
-    replayed = replay.run(standing, wanted, None if dry_run else config)
-    print_replayed(console(), replayed, what, is_dry=dry_run)
+    replayed = replay.run(standing, wanted, None if common.dry_run else config)
+    print_replayed(console(), replayed, what, is_dry=common.dry_run)
 
 
-def _filter(since: str | None, until: str | None, reasons: list[str] | None, brands: list[str] | None) -> Filter:
-    from pipeline.replay.replay import Filter
+def _reasons(given: list[str] | None) -> frozenset[str]:
     from pipeline.settings import SettingsError
     from pipeline.wire.admission import REASONS
 
-    unknown = sorted(set(reasons or ()) - set(REASONS))
+    unknown = sorted(set(given or ()) - set(REASONS))
     if unknown:
         raise SettingsError(f"--reason {unknown[0]} is no reason of a dead letter. They are {', '.join(REASONS)}.")
-    return Filter(
-        _time("--since", since), _time("--until", until), frozenset(reasons or ()), frozenset(brands or ())
-    )  # fmt: skip
+    return frozenset(given or ())
 
 
 def _time(flag: str, text: str | None) -> int | None:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import aiokafka  # type: ignore[import-untyped]
-from aiokafka.consumer.fetcher import FetchError  # type: ignore[import-untyped]
-from aiokafka.errors import (  # type: ignore[import-untyped]
+import aiokafka  # type: ignore[import-untyped]  # it has no types
+from aiokafka.consumer.fetcher import FetchError  # type: ignore[import-untyped]  # it has no types
+from aiokafka.errors import (  # type: ignore[import-untyped]  # it has no types
     CommitFailedError,
     ConsumerStoppedError,
     CorruptRecordException,
     IllegalStateError,
 )
-from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]
+from aiokafka.structs import OffsetAndMetadata, TopicPartition  # type: ignore[import-untyped]  # it has no types
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 

@@ -93,8 +93,7 @@ def catch_up(
         for batch in log.read(topic, number, state.seen(record), high):
             if not is_wanted():
                 return Reached(ends, done)
-            # A step that reads back has it.
-            partition.read_back(batch, is_ahead=is_ahead)  # type: ignore[attr-defined]
+            partition.read_back(batch, is_ahead=is_ahead)  # type: ignore[attr-defined]  # a step that reads back has it
     return Reached(ends, done)
 
 

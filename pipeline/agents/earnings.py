@@ -67,7 +67,7 @@ class EarningsPartition:
         outputs = self._outcomes.letters("dead_letter", dead, self.number)
         self.state.commit(facts, "contribution", new.next_offset, outputs)
 
-    def restore(self, batch: RecordBatch, late_offsets: set[int], *, is_ahead: bool) -> None:  # noqa: ARG002
+    def restore(self, batch: RecordBatch, late_offsets: set[int], *, is_ahead: bool) -> None:  # noqa: ARG002  all steps are told
         """Keep contributions whose outcomes are known to have been acknowledged, and fold them in silence."""
         new = batch.since(self.state.offset("contribution"))
         if new is None:
@@ -81,7 +81,7 @@ class EarningsPartition:
             self.state.write(settled.batch)
         self._settled_to = self.state.offset("contribution")
 
-    def read_back(self, batch: RecordBatch, *, is_ahead: bool) -> None:  # noqa: ARG002
+    def read_back(self, batch: RecordBatch, *, is_ahead: bool) -> None:  # noqa: ARG002  all steps are told
         """Learn from an outcome topic's own partition what was emitted, by whomever."""
         record = RECORD_OF[batch.topic]
         width = 1 if record == "ledger_entry" else 4

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import faust
-from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]
+from aiokafka.client import AIOKafkaClient  # type: ignore[import-untyped]  # it has no types
 from faust.app.base import BootStrategy
 from faust.serializers.schemas import Schema
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
@@ -25,13 +25,13 @@ class TopicsError(Exception):
     """The topics that an app reads do not fit: one is missing, or their numbers of partitions differ."""
 
 
-class _BatchSchema(Schema):  # type: ignore[type-arg]
+class _BatchSchema(Schema):  # type: ignore[type-arg]  # of keys and values that it does not look at
     """Hands the batch through: Faust decodes nothing."""
 
     def loads_key(self, app: AppT, message: Message, **_: Any) -> Any:  # noqa: ARG002  Faust's signature
         return None
 
-    def loads_value(self, app: AppT, message: Message, **_: Any) -> Any:  # noqa: ARG002
+    def loads_value(self, app: AppT, message: Message, **_: Any) -> Any:  # noqa: ARG002  as above
         return message.value
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords  # type: ignore[import-untyped]
-from aiokafka.errors import CorruptRecordException  # type: ignore[import-untyped]
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords  # type: ignore[import-untyped]  # it has no types
+from aiokafka.errors import CorruptRecordException  # type: ignore[import-untyped]  # it has no types
 
 from pipeline.wire.batches import Headers, RecordBatch
 

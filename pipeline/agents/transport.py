@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future as ThreadFuture
 from typing import Any, ClassVar, TypeVar, cast
 
-from aiokafka.errors import ConsumerStoppedError, KafkaError  # type: ignore[import-untyped]
+from aiokafka.errors import ConsumerStoppedError, KafkaError  # type: ignore[import-untyped]  # it has no types
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage, Message
 from faust.types.transports import TPorTopicSet
@@ -194,7 +194,7 @@ class BatchConsumer(driver.Consumer):
     async def commit(
         self,
         topics: TPorTopicSet | None = None,  # noqa: ARG002  Faust's signature
-        start_new_transaction: bool = True,  # noqa: ARG002
+        start_new_transaction: bool = True,  # noqa: ARG002  as above
     ) -> bool:
         """Commit the safe offsets that are not committed yet, of all partitions; whether there were any."""
         # Faust's streams note acknowledged offsets here, and only its own commit, which this replaces, clears them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -123,5 +123,4 @@ def _admitted(record: str, source: str, taken: Taken) -> Admitted:
 
 
 def _nothing_is_known(events: pa.Table) -> npt.NDArray[np.bool_]:
-    unknown: Any = np.zeros(len(events), dtype=np.bool_)
-    return unknown  # type: ignore[no-any-return]
+    return np.zeros(len(events), dtype=np.bool_)

@@ -31,7 +31,7 @@ from typing import Any, Final, TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from backports import zstd
-from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
+from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]  # it has no types
 
 from pipeline.clickhouse.errors import WarehouseError
 from pipeline.clickhouse.front_engine import Answer, Engine, EngineError, Request, Statement

@@ -119,7 +119,7 @@ class Engine:
                 config.write(_config())
                 config.flush()
                 keeper = f"{self._path}?config-file={config.name}"
-                self._keeper = chdb.connect(keeper)  # type: ignore[no-untyped-call]
+                self._keeper = chdb.connect(keeper)  # type: ignore[no-untyped-call]  # chDB has no types
         except BaseException:
             self._held.close()
             raise
@@ -182,7 +182,7 @@ class Engine:
         unfit = [name for name in settings if not _NAME.fullmatch(name)]
         if unfit:
             raise EngineError(f"Setting {unfit[0]!r} is neither a parameter nor a name of a setting.", 115)
-        handle = chdb.connect(self._path)  # type: ignore[no-untyped-call]
+        handle = chdb.connect(self._path)  # type: ignore[no-untyped-call]  # chDB has no types
         try:
             with _own_errors():
                 if request.database != "default":

@@ -121,7 +121,9 @@ def _start_worker(folder: Path, programs: Path, bootstrap: str, clickhouse: str)
         "--status-port", str(port), "--idle-timeout", "10s", "--allowed-lateness", "30d",
     ]  # fmt: skip
     with log.open("ab") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603  our own command
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
     adopt(folder, "worker", Running(process.pid, port, f"worker --folder {state} "))
     until = time.monotonic() + _READY_S
     while not _is_ready(port):

@@ -9,6 +9,7 @@ fingerprint.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final, Literal, get_args
 
 from pipeline.domain import terms_rows
@@ -230,7 +231,8 @@ def _header(table: str) -> str:
     return f"[[{table}]]" if table in ARRAYS else f"[{table}]"
 
 
-def _homes(table: str) -> dict[str, str]:
+@cache
+def _homes(table: str) -> Mapping[str, str]:
     """Keys that single tables other than ``table`` have, to the header of the one that has each."""
     owners: dict[str, list[str]] = {}
     for name, keys in KEYS.items():

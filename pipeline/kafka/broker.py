@@ -206,7 +206,7 @@ class LocalBroker:
         arguments = ["kafka.tools.StorageTool", "format", "-t", "x" + cluster[1:], "-c", str(properties)]
         self._note("format")
         with self.log.open("ab") as log:
-            formatted = subprocess.run(self._command(arguments), stdout=log, stderr=log, check=False)  # noqa: S603
+            formatted = subprocess.run(self._command(arguments), stdout=log, stderr=log, check=False)  # noqa: S603  our own command
         if formatted.returncode:
             raise BrokerError(self._failed("Its data folder cannot be set up"))
 
@@ -224,7 +224,7 @@ class LocalBroker:
         self._note("start")
         with self.log.open("ab") as log:
             # A session of its own: Ctrl-C at the terminal must not reach it before its clients are done.
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(  # noqa: S603  our own command
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=self.folder
             )
         if not self._detached:
@@ -298,7 +298,7 @@ def _guard_of(pid: int) -> subprocess.Popen[bytes]:
 
     (PR_SET_PDEATHSIG would follow the thread that started the broker, and not all systems have it.)
     """
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(  # noqa: S603  our own command
         ["/bin/sh", "-c", 'read -r _; kill -9 "$0" 2>/dev/null', str(pid)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

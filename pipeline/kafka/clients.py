@@ -32,6 +32,20 @@ _NAMES: Final = (
 
 ConfluentConfig: TypeAlias = dict[str, str | int | float | bool]
 
+GIVE_UP_MS: Final = 60_000
+"""How long a command goes on sending while a broker is away."""
+
+CONFIRMED_DELIVERY: Final[ConfluentConfig] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "compression.type": "lz4",
+    "partitioner": "murmur2_random",  # that of the Java clients, which all else here agrees on
+    "linger.ms": 20,
+    "message.timeout.ms": GIVE_UP_MS,
+    "log_level": 2,  # its errors come as exceptions, its warnings repeat them
+}
+"""What the producer of a command adds to connect with: nothing is lost, and a key goes where everybody sends it."""
+
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:

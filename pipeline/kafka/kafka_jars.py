@@ -79,7 +79,7 @@ def archive_classes(classes: Path) -> None:
         made = archive.with_suffix(".new")
         jars = os.pathsep.join(str(jar) for jar in class_path())
         flags = ["-Xshare:dump", "-XX:+UseSerialGC", f"-XX:SharedClassListFile={classes}"]
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  our own command
             [str(java()), *flags, f"-XX:SharedArchiveFile={made}", "-cp", jars],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

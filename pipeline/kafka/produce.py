@@ -17,11 +17,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import pyruhvro  # type: ignore[import-untyped]
+import pyruhvro  # type: ignore[import-untyped]  # it has no types
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipeline.domain.events import EVENT_TYPES
-from pipeline.kafka.clients import ConfluentConfig
+from pipeline.kafka.clients import CONFIRMED_DELIVERY, GIVE_UP_MS, ConfluentConfig
 from pipeline.kafka.errors import DeliveryError
 from pipeline.kafka.produce_progress import Progress, Rejected
 from pipeline.kafka.topics import cluster_with
@@ -33,20 +33,13 @@ from pipeline.wire.schema_ids import Schemas, header
 pc: Any = pyarrow.compute  # its stubs cannot tell one array type from another
 
 _CHUNK_RECORDS: Final = 50_000
-_GIVE_UP_MS: Final = 60_000  # how long a broker may be away
-_FLUSH_S: Final = 2 * _GIVE_UP_MS / 1000
+_FLUSH_S: Final = 2 * GIVE_UP_MS / 1000
 _PRODUCER: Final[ConfluentConfig] = {
-    "acks": "all",
-    "enable.idempotence": True,
-    "compression.type": "lz4",
-    "partitioner": "murmur2_random",  # that of the Java clients, which all else here agrees on
-    "linger.ms": 20,
+    **CONFIRMED_DELIVERY,
     "batch.size": 262_144,
     "queue.buffering.max.messages": 2 * _CHUNK_RECORDS,
     "queue.buffering.max.kbytes": 131_072,
-    "message.timeout.ms": _GIVE_UP_MS,
     "delivery.report.only.error": True,  # what is neither in the queue nor reported was confirmed
-    "log_level": 2,  # its errors come as exceptions, its warnings repeat them
 }
 
 

@@ -139,7 +139,7 @@ def _start_clickhouse(folder: Path, port: int | None, _tell: Callable[[str], Non
     port = port if port and not listens(port) else free_port()
     command = [sys.executable, "-m", "pipeline.clickhouse.front", "--path", str(data), "--port", str(port)]
     with log.open("ab") as file:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603  our own command
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
     until = time.monotonic() + _START_S

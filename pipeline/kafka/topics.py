@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]  # it has no types
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked as exported
     AdminClient,
@@ -28,8 +28,10 @@ from pipeline.wire.own_schemas import schemas_folder
 _ANSWER_S: Final = 10.0
 _CREATE_S: Final = 30.0
 _POLICIES: Final = ("compact", "delete")
+_TIMESTAMP_TYPES: Final = ("CreateTime", "LogAppendTime")
 _KEYS: Final = (
-    "topic", "description", "schema", "key", "partitions", "cleanup_policy", "retention_ms", "producers", "consumers",
+    "topic", "description", "schema", "key", "partitions", "cleanup_policy", "retention_ms", "timestamp_type",
+    "producers", "consumers",
 )  # fmt: skip
 
 REMEDY: Final = "Run crosscredit topics create."
@@ -37,7 +39,11 @@ REMEDY: Final = "Run crosscredit topics create."
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One declared topic. ``key`` names the fields of its records' key, ``retention_ms`` -1 is for ever."""
+    """One declared topic. ``key`` names the fields of its records' key, ``retention_ms`` -1 is for ever.
+
+    ``timestamp_type`` says whose clock a record's timestamp is of: the producer's (CreateTime), or the broker's as it
+    receives it (LogAppendTime). That of an input is its receipt, by which ``in_future`` is judged.
+    """
 
     name: str
     description: str
@@ -46,6 +52,7 @@ class Topic:
     partitions: int
     cleanup_policy: str
     retention_ms: int
+    timestamp_type: str
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
 
@@ -196,6 +203,7 @@ def _mismatches(
             ("partitions", str(partitions or topic.partitions), str(existing[topic.name])),
             ("cleanup.policy", topic.cleanup_policy, config["cleanup.policy"]),
             ("retention.ms", str(topic.retention_ms), config["retention.ms"]),
+            ("message.timestamp.type", topic.timestamp_type, config["message.timestamp.type"]),
         ):
             if expected != actual:
                 found.append(f"{topic.name}: {what} is {actual}, expected {expected}.")
@@ -203,7 +211,11 @@ def _mismatches(
 
 
 def _new(topic: Topic, partitions: int, replication: int) -> NewTopic:
-    config = {"cleanup.policy": topic.cleanup_policy, "retention.ms": str(topic.retention_ms)}
+    config = {
+        "cleanup.policy": topic.cleanup_policy,
+        "retention.ms": str(topic.retention_ms),
+        "message.timestamp.type": topic.timestamp_type,
+    }
     return NewTopic(topic.name, num_partitions=partitions, replication_factor=replication, config=config)
 
 
@@ -228,6 +240,7 @@ def _topic(file: Path) -> Topic:
         partitions=_integer(file, read, "partitions"),
         cleanup_policy=_text(file, read, "cleanup_policy"),
         retention_ms=_integer(file, read, "retention_ms"),
+        timestamp_type=_text(file, read, "timestamp_type"),
         producers=_texts(file, read, "producers"),
         consumers=_texts(file, read, "consumers"),
     )
@@ -239,6 +252,9 @@ def _topic(file: Path) -> Topic:
         raise TopicsError(f"{file}: partitions is {topic.partitions}. Use a number from 1.")
     if topic.retention_ms != -1 and topic.retention_ms < 1:
         raise TopicsError(f"{file}: retention_ms is {topic.retention_ms}. Use milliseconds, or -1 for ever.")
+    if topic.timestamp_type not in _TIMESTAMP_TYPES:
+        known = ", ".join(_TIMESTAMP_TYPES)
+        raise TopicsError(f"{file}: timestamp_type is {topic.timestamp_type}. Use one of {known}.")
     return topic
 
 

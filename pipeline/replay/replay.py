@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from pipeline.agents.letters import Letter
 from pipeline.agents.replayed import Origin, replay_headers
 from pipeline.domain.events import EVENT_TYPES
-from pipeline.kafka.clients import ConfluentConfig
+from pipeline.kafka.clients import CONFIRMED_DELIVERY, GIVE_UP_MS, ConfluentConfig
 from pipeline.kafka.errors import DeliveryError
 from pipeline.topology import RECORD_OF
 from pipeline.wire.admission import Admission
@@ -25,16 +25,6 @@ from pipeline.wire.batches import RecordBatch
 from pipeline.wire.kafka_events import InputDecoder
 
 _AT_ONCE: Final = 10_000
-_GIVE_UP_MS: Final = 60_000  # how long a broker may be away
-_PRODUCER: Final[ConfluentConfig] = {
-    "acks": "all",
-    "enable.idempotence": True,
-    "compression.type": "lz4",
-    "partitioner": "murmur2_random",  # that of the Java clients, which all else here agrees on
-    "linger.ms": 20,
-    "message.timeout.ms": _GIVE_UP_MS,
-    "log_level": 2,
-}
 
 NOT_AN_INPUT: Final = "not_an_input"
 """Why a dead letter stays one: its record stands in a topic that steps write, and was never an event."""
@@ -165,7 +155,7 @@ class _Sender:
     def __init__(self, config: ConfluentConfig) -> None:
         self._bootstrap = config["bootstrap.servers"]
         self._failed: list[KafkaError] = []
-        self._producer = Producer({**config, **_PRODUCER})
+        self._producer = Producer({**config, **CONFIRMED_DELIVERY})
 
     def send(self, topic: str, key: bytes, value: bytes, origin: Origin) -> None:
         """Queue one record. DeliveryError for one before it that was not taken."""
@@ -183,7 +173,7 @@ class _Sender:
 
     def confirm(self) -> None:
         """Wait until the broker has all that was queued. DeliveryError"""
-        left = self._producer.flush(2 * _GIVE_UP_MS / 1000)
+        left = self._producer.flush(2 * GIVE_UP_MS / 1000)
         self._refuse()
         if left:
             raise self._error(f"{left} records were not confirmed in time")

@@ -171,7 +171,7 @@ class AnyTerms(Admission):
     def __init__(self) -> None:
         super().__init__(Catalogue.of(()))
 
-    def _refusals(self, event_type: EventType, columns: Mapping[str, Column]) -> list[tuple[str, Mask]]:  # noqa: ARG002
+    def _refusals(self, event_type: EventType, columns: Mapping[str, Column]) -> list[tuple[str, Mask]]:  # noqa: ARG002  any will do
         return []
 
 

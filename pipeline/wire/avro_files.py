@@ -85,7 +85,7 @@ class _Header:
 
 def _read_header(name: str, window: Window) -> _Header:
     try:
-        header: Any = fastavro.schemaless_reader(window, _HEADER, None)  # type: ignore[arg-type]
+        header: Any = fastavro.schemaless_reader(window, _HEADER, None)  # type: ignore[arg-type]  # a Window is read as a file is
         if header["magic"] != _MAGIC:
             raise ValueError("it does not begin with `Obj`")
         meta: dict[str, bytes] = header["meta"]

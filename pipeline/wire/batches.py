@@ -14,7 +14,8 @@ class RecordBatch:
     """Consecutive records of one partition, in offset order; at least one. All sequences are of one length.
 
     Offsets ascend, but may leave gaps (transactions, compaction). A key or value is None where the record has none.
-    ``timestamps_ms`` are the records' own (the broker's or the producer's, as the topic is set).
+    ``timestamps_ms`` are the records' own: of the input topics when the broker received them, of the others when they
+    were sent (``timestamp_type`` in schemas/topics).
     """
 
     topic: str

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyruhvro  # type: ignore[import-untyped]
+import pyruhvro  # type: ignore[import-untyped]  # it has no types
 
 Sizes = npt.NDArray[np.int64]
 

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.topology import TOPIC_OF
-from tests.agents.simulation import Options, Process, ScheduleError, Simulation, small_steps
+from tests.agents.options import Options
+from tests.agents.simulated_worker import Process
+from tests.agents.simulation import ScheduleError, Simulation, small_steps
 from tests.properties.crashes import BEFORE, Killed
 from tests.properties.worlds import World
 from tests.reference.examples import HOUR, click, day, order, program, sign_up
@@ -37,7 +39,7 @@ class Script:
 
     def arrive(self, *events: dict[str, Any]) -> None:
         for event in events:
-            self.sim._send(event)
+            self.sim.arrivals.send(event)
 
     def gets(self, worker: int, *steps: str) -> None:
         """The steps' partition goes to a worker; who had it notices, unless it is told to be a zombie."""
@@ -56,7 +58,7 @@ class Script:
         for topic, number in member.waiting():
             if not records or any(f".{record}." in topic for record in records):
                 member.deliver(topic, number, 100)
-        self.process(worker).runtimes[step]._work.run_all()  # type: ignore[attr-defined]
+        self.process(worker).runtimes[step]._work.run_all()
 
     def settles(self, worker: int, step: str) -> None:
         self.process(worker).runtimes[step].settle().result()
@@ -100,8 +102,25 @@ class Script:
 
     def ends(self) -> None:
         self.sim._drain()
-        if wrong := self.sim.wrong():
+        if wrong := self.sim.judgement.wrong():
             raise ScheduleError("\n".join(wrong))
+
+
+def _clicked_and_signed_up(*others: str) -> Script:
+    """IDENTITY, and what else is named, is at worker 1, CREDIT at worker 0; a click and its sign-up have come."""
+    at = Script(program())
+    at.gets(1, "identity", *others)
+    at.gets(0, "credit")
+    at.arrive(click(day(1)), sign_up(day(2)))
+    return at
+
+
+def _dies_and_worker_1_commits_the_touchpoint(at: Script) -> None:
+    at.dies(0)
+    at.gets(1, "credit")
+    at.does(1, "credit", "touchpoint")
+    at.gets(0, "credit")
+    at.ends()
 
 
 def a_binding_restored_by_who_has_clicks_that_were_not_committed() -> None:
@@ -119,44 +138,27 @@ def a_binding_restored_by_who_has_clicks_that_were_not_committed() -> None:
 
 
 def a_touchpoint_restored_by_who_has_an_order_that_was_not_committed() -> None:
-    at = Script(program())
-    at.gets(1, "identity")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up()
     at.does(1, "identity")
     at.does(0, "credit")
     at.does(1, "identity")
     at.arrive(order(day(3)))
     at.takes(0, "credit", "order")
     at.settles(0, "credit")
-    at.dies(0)
-    at.gets(1, "credit")
-    at.does(1, "credit", "touchpoint")
-    at.gets(0, "credit")
-    at.ends()
+    _dies_and_worker_1_commits_the_touchpoint(at)
 
 
 def a_touchpoint_restored_by_who_alone_knows_the_sign_up() -> None:
     """Whoever committed the touchpoint had nothing to decide, and emitted nothing that could be read back."""
-    at = Script(program())
-    at.gets(1, "identity")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up()
     at.takes(0, "credit")
     at.settles(0, "credit")
     at.does(1, "identity")
-    at.dies(0)
-    at.gets(1, "credit")
-    at.does(1, "credit", "touchpoint")
-    at.gets(0, "credit")
-    at.ends()
+    _dies_and_worker_1_commits_the_touchpoint(at)
 
 
 def less_is_emitted_by_who_is_behind() -> None:
-    at = Script(program())
-    at.gets(1, "identity")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up()
     at.does(1, "identity")
     at.takes(0, "credit")
     at.does(1, "identity")
@@ -267,10 +269,7 @@ def customers_decided_but_not_sent() -> None:
 
 
 def a_zombie_sends_an_older_contribution() -> None:
-    at = Script(program())
-    at.gets(1, "identity", "earnings")
-    at.gets(0, "credit")
-    at.arrive(click(day(1)), sign_up(day(2)))
+    at = _clicked_and_signed_up("earnings")
     at.does(1, "identity")
     at.does(0, "credit")
     at.does(1, "identity")

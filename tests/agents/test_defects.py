@@ -27,8 +27,9 @@ from pipeline.steps import identity
 from pipeline.steps.credit import CreditStep
 from pipeline.steps.earnings import EarningsStep
 from tests.agents.handovers import SCRIPTS, play
-from tests.agents.simulation import Options, ScheduleError, Simulation, options_of
-from tests.properties.worlds import HOUR
+from tests.agents.options import Options, options_of
+from tests.agents.simulation import ScheduleError, Simulation
+from tests.reference.examples import HOUR
 
 MOST = int(os.environ.get("CROSSCREDIT_DEFECTS", 150))
 ROUGH: dict[str, Any] = {"zombies": False, "kills": True, "turns": 180, "violence": 2, "most_events": 12}
@@ -143,7 +144,7 @@ def broken(defect: Defect) -> Any:
     assert source.count(defect.old) == 1, f"{defect.what}: what it replaces is not there (any more), or not once"
     source = textwrap.dedent(source.replace(defect.old, defect.new))
     names: dict[str, Any] = {}
-    exec("from __future__ import annotations\n" + source, whole.__globals__, names)  # noqa: S102
+    exec("from __future__ import annotations\n" + source, whole.__globals__, names)  # noqa: S102  a defect is code
     return names[defect.name]
 
 

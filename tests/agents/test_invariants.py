@@ -18,7 +18,8 @@ from pipeline.domain.rows import AttributionRow
 from pipeline.metrics import INVARIANTS
 from pipeline.steps.credit import CreditStep, Derived
 from pipeline.wire.admission import DeadLetter
-from tests.agents.simulation import ScheduleError, Simulation, options_of
+from tests.agents.options import options_of
+from tests.agents.simulation import ScheduleError, Simulation
 
 Counts = Counter[tuple[str, str]]
 

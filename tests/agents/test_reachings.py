@@ -12,8 +12,9 @@ from pipeline.domain.terms import Catalogue, Milestone, Program, Terms
 from pipeline.state.memory import MemoryStore
 from pipeline.state.store import WriteBatch
 from pipeline.steps.earnings import Reached
+from tests.agents.options import options_of
 from tests.agents.reached import miscounted
-from tests.agents.simulation import Simulation, options_of
+from tests.agents.simulation import Simulation
 
 TERMS = Terms(
     "acme-friends", "acme", "USD", 1, 0,

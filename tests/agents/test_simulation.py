@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from tests.agents.options import options_of
 from tests.agents.reached import miscounted
-from tests.agents.simulation import Simulation, options_of
+from tests.agents.simulation import Simulation
 from tests.properties.solved import seeds_in_parts
-from tests.properties.worlds import DAY, HOUR
+from tests.reference.examples import DAY, HOUR
 
 LATENESS = (HOUR, 6 * HOUR, DAY)
 

@@ -370,7 +370,7 @@ def test_several_apps_share_a_loop_and_stop_within_seconds(broker: str) -> None:
             for topic in topics:
                 await asyncio.to_thread(produce, broker, topic, 100)
             for _, noted in built:
-                await until(lambda noted=noted: len(noted) == 100)  # type: ignore[misc]
+                await until(lambda noted=noted: len(noted) == 100)
             ending = time.monotonic()
         assert time.monotonic() - ending < 5
         assert time.monotonic() - begun < 20

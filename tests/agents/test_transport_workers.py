@@ -43,7 +43,7 @@ class Worker:
 
     def batches(self) -> list[tuple[str, int, int, int, int]]:
         lines = [line.split() for line in self._lines() if not line.startswith("assigned")]
-        return [(topic, *map(int, numbers)) for topic, *numbers in lines]  # type: ignore[misc]
+        return [(topic, *map(int, numbers)) for topic, *numbers in lines]
 
     def assigned(self) -> set[str]:
         """The partitions of the last assignment, as ``topic:partition``."""
@@ -60,7 +60,7 @@ def start() -> Iterator[Callable[..., Worker]]:
     workers: list[Worker] = []
 
     def begin(*arguments: object) -> Worker:
-        workers.append(Worker(*arguments))  # type: ignore[arg-type]
+        workers.append(Worker(*arguments))
         return workers[-1]
 
     yield begin

@@ -25,7 +25,7 @@ async def main(bootstrap: str, group: str, topics: str, path: str, pause_s: floa
     def declare(topic: str) -> None:
         @app.agent(app.topic(topic), name=f"agent.{topic}")
         async def handle(stream: object) -> None:
-            async for event in stream.events():  # type: ignore[attr-defined]
+            async for event in stream.events():
                 batch = event.message.value
                 if pause_s:
                     await asyncio.sleep(pause_s)
@@ -37,7 +37,7 @@ async def main(bootstrap: str, group: str, topics: str, path: str, pause_s: floa
         declare(topic)
 
     async def assigned(_: object, tps: set[object], **__: object) -> None:
-        names = ",".join(sorted(f"{tp.topic}:{tp.partition}" for tp in tps))  # type: ignore[attr-defined]
+        names = ",".join(sorted(f"{tp.topic}:{tp.partition}" for tp in tps))
         os.write(notes, f"assigned {names}\n".encode())
 
     app.on_partitions_assigned.connect(assigned)
@@ -50,4 +50,4 @@ async def main(bootstrap: str, group: str, topics: str, path: str, pause_s: floa
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    asyncio.run(main(*arguments[:4], float(arguments[4]), arguments[5] if len(arguments) > 5 else None))  # type: ignore[arg-type]
+    asyncio.run(main(*arguments[:4], float(arguments[4]), arguments[5] if len(arguments) > 5 else None))

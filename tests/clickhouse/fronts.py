@@ -29,7 +29,7 @@ class FrontProcess:
 
     def open(self, database: str | None = None, **options: object) -> Warehouse:
         """A warehouse on it, with a fresh database where none is named."""
-        return Warehouse.server(self.url, database or f"fresh_{next(self._numbers)}", **options)  # type: ignore[arg-type]
+        return Warehouse.server(self.url, database or f"fresh_{next(self._numbers)}", **options)
 
     def fault(self, mode: str, **more: object) -> None:
         status, _, said = self.ask("POST", "/faults", json.dumps({"mode": mode, **more}).encode())

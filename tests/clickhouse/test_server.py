@@ -265,16 +265,21 @@ def test_processes_that_migrate_at_once(front: FrontProcess) -> None:
     story = (
         "import sys; from pipeline.clickhouse.warehouse import Warehouse\n"
         "with Warehouse.server(sys.argv[1], 'racers') as w:\n"
-        "    sys.stdin.readline(); w.migrate(); w.migrate()\n"
+        "    print('ready', flush=True); sys.stdin.readline(); w.migrate(); w.migrate()\n"
     )
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", story, front.url], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", story, front.url], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
         )
         for _ in range(4)
-    ]
-    time.sleep(2.5)
-    said = [racer.communicate("go\n", timeout=60)[1] for racer in racers]
+    ]  # fmt: skip
+    assert [racer.stdout.readline() for racer in racers if racer.stdout is not None] == ["ready\n"] * 4
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    said = [racer.communicate(timeout=60)[1] for racer in racers]
     assert said == ["", "", "", ""]
     with front.open("racers") as warehouse:
         assert warehouse.query("SELECT uniqExact(number) FROM schema_migrations") == [

@@ -24,7 +24,7 @@ click   event_id* occurred_at* brand_id* program_id* partner_id* visitor_id* lin
 sign_up event_id* occurred_at* brand_id* customer_id* visitor_id click_id coupon_code email_sha256 ip user_agent country
 order   event_id* occurred_at* brand_id* order_id* customer_id* amount_minor* currency* visitor_id click_id coupon_code ip payment_fingerprint
 refund  event_id* occurred_at* brand_id* order_id* customer_id* amount_minor* currency* reason*
-"""  # noqa: E501
+"""  # noqa: E501  as the contract has it
 
 
 def test_the_fields_are_the_contracts() -> None:

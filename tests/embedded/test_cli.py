@@ -11,7 +11,7 @@ import pytest
 from pipeline.cli import status_of
 from pipeline.state.rocks import RocksStore
 from tests.embedded.command import crosscredit
-from tests.properties.worlds import to_toml
+from tests.properties.world_terms import to_toml
 from tests.reference.examples import click, day, order, program, sign_up
 
 Fails = Callable[..., str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -91,4 +90,4 @@ def test_what_cannot_be_fetched_is_told_with_the_remedy(tmp_path: Path, monkeypa
     with pytest.raises(BrokerError, match=r"no network.*--bootstrap HOST:PORT"):
         class_path(told.append)
     assert told == ["Fetching Kafka 4.1.1 from Maven Central: 43 MB, once."]
-    assert os.listdir(tmp_path / "crosscredit") == ["kafka-4.1.1.lock"]  # noqa: PTH208
+    assert [each.name for each in (tmp_path / "crosscredit").iterdir()] == ["kafka-4.1.1.lock"]

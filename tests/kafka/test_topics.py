@@ -45,13 +45,16 @@ def test_whatever_differs_is_refused_with_what_was_expected_and_found(
     create_topics(config, [topic], partitions=3)
     verify_topics(config, [topic], partitions=3)
     other_policy = "delete" if topic.cleanup_policy == "compact" else "compact"
-    wanted = replace(topic, partitions=5, cleanup_policy=other_policy, retention_ms=7)
+    other_clock = "CreateTime" if topic.timestamp_type == "LogAppendTime" else "LogAppendTime"
+    wanted = replace(topic, partitions=5, cleanup_policy=other_policy, retention_ms=7, timestamp_type=other_clock)
     for check in (verify_topics, create_topics):
         with pytest.raises(TopicsError) as told:
             check(config, [wanted, topics[1]])
         assert f"{topic.name}: partitions is 3, expected 5." in str(told.value)
         assert f"{topic.name}: cleanup.policy is {topic.cleanup_policy}, expected {other_policy}." in str(told.value)
         assert f"{topic.name}: retention.ms is -1, expected 7." in str(told.value)
+        said = f"{topic.name}: message.timestamp.type is {topic.timestamp_type}, expected {other_clock}."
+        assert said in str(told.value)
         assert "Alter what exists" in str(told.value)
     with pytest.raises(TopicsError, match="does not exist"):  # a refusal creates nothing
         verify_topics(config, [topics[1]])
@@ -73,6 +76,7 @@ def test_a_broker_that_does_not_answer_is_told_with_the_remedy(monkeypatch: pyte
         ({"partitions": 0}, "a number from 1"),
         ({"cleanup_policy": "compacted"}, "Use one of compact, delete"),
         ({"retention_ms": -2}, "or -1 for ever"),
+        ({"timestamp_type": "EventTime"}, "Use one of CreateTime, LogAppendTime"),
         ({"topic": "another"}, "Name topic and file alike"),
         ({"consumers": "sink"}, "It must be a list of texts"),
     ],

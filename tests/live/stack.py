@@ -47,7 +47,9 @@ class Worker:
 class LiveStack:
     """Also a context manager: what it started ends with it."""
 
-    def __init__(self, folder: Path, programs: Sequence[Path], *, lateness: str = "3650d") -> None:
+    def __init__(
+        self, folder: Path, programs: Sequence[Path], *, lateness: str = "3650d", session_s: float = SESSION_S
+    ) -> None:
         self.folder = folder
         self.broker = LocalBroker(folder / "kafka")
         self.clickhouse_port = free_port()
@@ -55,6 +57,7 @@ class LiveStack:
         self.restarts: list[float] = []  # seconds from the start of a worker that was killed to its first event
         self._programs = programs
         self._lateness = lateness
+        self._session_s = session_s
         self._front: Child | None = None
         self._lock = threading.RLock()
         self._closing = threading.Event()
@@ -109,11 +112,11 @@ class LiveStack:
     def clickhouse_fault(self, mode: str, **details: Any) -> None:
         """See pipeline.clickhouse.front_faults."""
         body = json.dumps({"mode": mode, **details}).encode()
-        request = urllib.request.Request(f"{self.clickhouse}/faults", body, {"Content-Type": "application/json"})  # noqa: S310
-        urllib.request.urlopen(request, timeout=20).close()  # noqa: S310
+        request = urllib.request.Request(f"{self.clickhouse}/faults", body, {"Content-Type": "application/json"})  # noqa: S310  our own address
+        urllib.request.urlopen(request, timeout=20).close()  # noqa: S310  our own address
 
     def faults_met(self) -> int:
-        with urllib.request.urlopen(f"{self.clickhouse}/faults", timeout=20) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{self.clickhouse}/faults", timeout=20) as answer:  # noqa: S310  our own address
             return int(json.load(answer)["met"])
 
     # -- workers
@@ -188,8 +191,8 @@ class LiveStack:
         worker.child = Child(
             [CROSSCREDIT, "worker", "--program", *self._programs, "--folder", worker.folder, "--instance", worker.name,
              "--bootstrap", self.broker.bootstrap, "--clickhouse-url", self.clickhouse, "--session-timeout",
-             f"{SESSION_S:.0f}s", "--idle-timeout", "3s", "--allowed-lateness", self._lateness, "--max-future", "3650d",
-             "--status-port", worker.port],
+             f"{self._session_s:.0f}s", "--idle-timeout", "3s", "--allowed-lateness", self._lateness, "--max-future",
+             "3650d", "--status-port", worker.port],
             worker.folder.with_suffix(".log"),
         )  # fmt: skip
         worker.started = time.monotonic()
@@ -380,7 +383,7 @@ def until(holds: Any, what: str, timeout_s: float = 90.0) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        urllib.request.urlopen(url, timeout=2).close()  # noqa: S310
+        urllib.request.urlopen(url, timeout=2).close()  # noqa: S310  our own address
     except OSError:
         return False
     return True

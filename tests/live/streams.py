@@ -27,7 +27,8 @@ from pipeline.wire.admission import AnyTerms
 from pipeline.wire.files import open_sources
 from pipeline.wire.messages import Messages
 from pipeline.wire.schema_ids import LocalSchemas
-from tests.properties.worlds import random_world, to_toml
+from tests.properties.world_terms import to_toml
+from tests.properties.worlds import random_world
 
 Event = dict[str, Any]
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Callable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def test_an_audit_finds_what_is_wrong_and_a_replay_admits_what_was_late(
         feed_all(feeder, stream.records, stream.poison, stream.ghosts)
         stack.start_workers("w1")
         _late_events(stack, stream, feeder)
-        _audit_says_equal(stack, stream)  # it waits until the worker has come through
+        _the_command_says_equal(stack, stream)  # it waits until the worker has come through
         late = late_places(stack)
         assert len(late) > LATE * 0.9  # a few are of partners that nobody knows
         _tampering_is_found(stack, stream, say)
@@ -95,6 +95,17 @@ def _audit_says_equal(stack: LiveStack, stream: Stream) -> str:
     return text
 
 
+def _the_command_says_equal(stack: LiveStack, stream: Stream) -> None:
+    """In a process of its own, as people run it; all other commands run in this one."""
+    finished = subprocess.run(
+        [CROSSCREDIT, "audit", *map(str, _audit_arguments(stack, stream))],
+        capture_output=True, text=True, timeout=300, check=False, env=environment(),
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "Equal" in finished.stdout
+    assert not _differences(stack).read_bytes()
+
+
 def _tampering_is_found(stack: LiveStack, stream: Stream, say: Callable[[str], None]) -> None:
     with Warehouse.server(stack.clickhouse) as warehouse:
         ledger = _one(warehouse, "ledger_entries", f"startsWith(program_id, '{WORLDS}')")
@@ -132,10 +143,9 @@ def _what_cannot_be_compared_is_told(stack: LiveStack, stream: Stream) -> None:
         (programs, {"--namespace": "others", "--patience": "0s"}, 3, "The tables lag behind the topics"),
     ):
         options = {"--bootstrap": stack.broker.bootstrap, "--clickhouse-url": stack.clickhouse, **changes}
-        arguments = [each for pair in options.items() for each in pair]
-        with redirect_stderr(StringIO()) as said:
-            assert status_of(["audit", "--program", *program, *arguments]) == status
-        assert word in said.getvalue()
+        told, text = _said_by("audit", "--program", *program, *(each for pair in options.items() for each in pair))
+        assert told == status
+        assert word in text
 
 
 def _one(warehouse: Warehouse, table: str, condition: str) -> dict[str, Any]:
@@ -165,22 +175,30 @@ def _replay_everything_again(stack: LiveStack, late: int) -> None:
     assert replay.run(list(letters), Filter(), config).sent.total() == late
 
 
+def _audit_arguments(stack: LiveStack, stream: Stream) -> list[object]:
+    return [
+        "--program", *stream.programs, "--bootstrap", stack.broker.bootstrap, "--clickhouse-url", stack.clickhouse,
+        "--max-future", "3650d", "--output", _differences(stack),
+    ]  # fmt: skip
+
+
+def _differences(stack: LiveStack) -> Path:
+    return stack.folder / "differences.jsonl"
+
+
 def _audit(stack: LiveStack, stream: Stream) -> tuple[int, str, list[dict[str, Any]]]:
-    output = stack.folder / "differences.jsonl"
-    finished = subprocess.run(
-        [CROSSCREDIT, "audit", "--program", *stream.programs, "--bootstrap", stack.broker.bootstrap,
-         "--clickhouse-url", stack.clickhouse, "--max-future", "3650d", "--output", output],
-        capture_output=True, text=True, timeout=300, check=False, env=environment(),
-    )  # fmt: skip
-    text = finished.stdout + finished.stderr
-    assert finished.returncode in (0, 1), text
-    return finished.returncode, text, [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    status, text = _said_by("audit", *_audit_arguments(stack, stream))
+    assert status in (0, 1), text
+    return status, text, [json.loads(line) for line in _differences(stack).read_text(encoding="utf-8").splitlines()]
 
 
 def _crosscredit(stack: LiveStack, *arguments: object) -> str:
-    finished = subprocess.run(
-        [CROSSCREDIT, *map(str, arguments), "--bootstrap", stack.broker.bootstrap],
-        capture_output=True, text=True, timeout=300, check=False, env=environment(),
-    )  # fmt: skip
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    status, text = _said_by(*arguments, "--bootstrap", stack.broker.bootstrap)
+    assert status == 0, text
+    return text
+
+
+def _said_by(*arguments: object) -> tuple[int, str]:
+    """A command's status and what it said."""
+    with redirect_stdout(StringIO()) as said, redirect_stderr(said):
+        return status_of([str(each) for each in arguments]), said.getvalue()

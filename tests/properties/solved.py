@@ -9,6 +9,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
+from tests.properties.harness import Pipeline
 from tests.properties.worlds import World, random_world
 from tests.reference.oracle import compute
 
@@ -50,6 +51,16 @@ def jumbled(world: World, chooser: random.Random) -> list[list[list[Row]]]:
     events = [*world.events, *(event for event in world.events if chooser.random() < 0.3)]
     chooser.shuffle(events)
     return [list(chunks_of(run, chooser)) for run in chunks_of(events, chooser)]
+
+
+def in_any_order(world: World, chooser: random.Random) -> Pipeline:
+    """The pipeline after the world's events came once each, in any order, in several runs."""
+    events = placed(world.events)
+    chooser.shuffle(events)
+    pipeline = Pipeline(world.programs)
+    for part in chunks_of(events, chooser):
+        pipeline.run([part])
+    return pipeline
 
 
 DUPLICATES = "duplicate_order"

@@ -14,7 +14,7 @@ from pipeline.domain.terms import Catalogue
 from pipeline.state.memory import MemoryStore
 from pipeline.steps.earnings import EarningsStep
 from tests.properties.harness import Pipeline, catalogue_from
-from tests.properties.solved import chunks_of, placed, seeds_in_parts, solved
+from tests.properties.solved import in_any_order, placed, seeds_in_parts, solved
 
 
 def imbalances(store: MemoryStore, catalogue: Catalogue) -> tuple[int, list[Any]]:
@@ -29,12 +29,7 @@ def test_every_referral_balances(seeds: range) -> None:
     referrals = 0
     for seed in seeds:
         world, _ = solved(seed)
-        chooser = random.Random(seed)
-        events = placed(world.events)
-        chooser.shuffle(events)
-        pipeline = Pipeline(world.programs)
-        for part in chunks_of(events, chooser):
-            pipeline.run([part])
+        pipeline = in_any_order(world, random.Random(seed))
         count, wrong = imbalances(pipeline.store, catalogue_from(world.programs))
         assert not wrong, f"seed {seed}: {wrong}"
         referrals += count

@@ -18,7 +18,7 @@ from pipeline.steps import earnings
 from pipeline.steps.earnings import EarningsStep
 from tests.properties.crashes import contents
 from tests.properties.harness import Pipeline, answer, catalogue_from, differences, run
-from tests.properties.solved import chunks_of, jumbled, placed, seeds_in_parts, solved, wherever_read
+from tests.properties.solved import in_any_order, jumbled, placed, seeds_in_parts, solved, wherever_read
 from tests.reference.examples import day, order, program, referred
 
 FOLDED = ("contributions", "timeline", "counters")
@@ -40,14 +40,9 @@ def test_small_segments_and_batches_change_nothing(seeds: range, segment: int, m
 def test_the_fold_in_pieces_leaves_the_state_of_one_fold(seeds: range) -> None:
     for seed in seeds:
         world, _ = solved(seed)
-        chooser = random.Random(seed)
-        events = placed(world.events)
         at_once = Pipeline(world.programs)
-        at_once.run([events])
-        chooser.shuffle(events)
-        in_pieces = Pipeline(world.programs)
-        for part in chunks_of(events, chooser):
-            in_pieces.run([part])
+        at_once.run([placed(world.events)])
+        in_pieces = in_any_order(world, random.Random(seed))
         assert folded_state(in_pieces.store) == folded_state(at_once.store), f"seed {seed}"
 
 

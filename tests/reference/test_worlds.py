@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.properties.worlds import World, random_world, to_toml, worlds
+from tests.properties.world_terms import to_toml
+from tests.properties.worlds import World, random_world, worlds
 
 from .admission import FIELDS
 from .oracle import compute

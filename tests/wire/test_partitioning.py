@@ -38,7 +38,7 @@ def test_any_array_of_texts_will_do(texts: list[str]) -> None:
 
 def test_keys_of_the_documentation_of_kafka() -> None:
     # org.apache.kafka.common.utils.UtilsTest
-    cases = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, b"abc": 479470107}  # fmt: skip  # noqa: E501
+    cases = {b"21": -973932308, b"foobar": -790332482, b"a-little-bit-long-string": -985981536, b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8": -58897971, b"abc": 479470107}  # fmt: skip  # noqa: E501  as its source has it
     for key, hashed in cases.items():
         assert partition_of(key, 1 << 31) == hashed & 0x7FFFFFFF
 

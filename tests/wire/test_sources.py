@@ -46,7 +46,7 @@ def test_sources_come_in_the_order_given(tmp_path: Path) -> None:
     paths = [str(tmp_path / name) for name in names]
     sources = open_sources(paths)
     assert [source.name for source in sources] == paths
-    assert [source.size_bytes for source in sources] == [os.path.getsize(path) for path in paths]  # noqa: PTH202
+    assert [source.size_bytes for source in sources] == [Path(path).stat().st_size for path in paths]
 
 
 def test_a_folder_is_every_supported_file_in_it_sorted_by_path(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
 )
 def test_what_is_no_file(tmp_path: Path, make: object, problem: str) -> None:
     path = tmp_path / "a.jsonl"
-    make(path)  # type: ignore[operator]
+    make(path)
     with pytest.raises(InputError, match=problem) as refusal:
         open_sources([str(path)])
     assert str(path) in str(refusal.value)
