@@ -50,6 +50,15 @@ def _kill(stack: LiveStack, fault: Fault) -> None:
     stack.kill(fault.worker)
 
 
+def _kill_at_work(stack: LiveStack, fault: Fault) -> None:
+    """Whoever has taken events since it started; if for a while nobody has, somebody all the same."""
+    deadline = time.monotonic() + 20
+    while not (at_work := stack.at_work()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    stack.kill(at_work[0] if at_work else fault.worker)
+    stack.killed_at_work += bool(at_work)
+
+
 def _wipe(stack: LiveStack, fault: Fault) -> None:
     stack.kill(fault.worker, wipe=True, measure=False)
 
@@ -98,9 +107,10 @@ def _clickhouse(stack: LiveStack, fault: Fault) -> None:
 _SECONDS: Final = {
     "freeze": (SESSION_S + 1, SESSION_S + 3), "leave": (0, 4), "front down": (1, 5), "refuse": (2, 5), "drop": (1, 3),
 }  # fmt: skip
-_OF_A_WORKER: Final = ("kill", "wipe", "freeze", "leave")
+_OF_A_WORKER: Final = ("kill", "kill at work", "wipe", "freeze", "leave")
 _PLAYED: Final[Mapping[str, Callable[[LiveStack, Fault], None]]] = {
-    "kill": _kill, "wipe": _wipe, "kill all": _kill_all, "freeze": _freeze, "leave": _leave,
+    "kill": _kill, "kill at work": _kill_at_work, "wipe": _wipe, "kill all": _kill_all, "freeze": _freeze,
+    "leave": _leave,
     "kill broker": _kill_broker, "front down": _front_down, "refuse": _clickhouse, "hang": _clickhouse,
     "drop": _clickhouse, "fail half way": _clickhouse, "cut after commit": _clickhouse,
 }  # fmt: skip

@@ -55,6 +55,7 @@ class LiveStack:
         self.clickhouse_port = free_port()
         self.workers: dict[str, Worker] = {}
         self.restarts: list[float] = []  # seconds from the start of a worker that was killed to its first event
+        self.killed_at_work = 0
         self._programs = programs
         self._lateness = lateness
         self._session_s = session_s
@@ -205,10 +206,18 @@ class LiveStack:
                         worker.died.append(f"status {worker.child.end()}")
                         self._launch(worker)
 
+    def at_work(self) -> list[str]:
+        """The workers that have taken events since they started, the one that took most first."""
+        taken = {name: self._consumed(name) for name, worker in self.workers.items() if worker.child is not None}
+        return sorted((name for name, count in taken.items() if count), key=lambda name: -taken[name])
+
+    def _consumed(self, name: str) -> float:
+        return sum(count for (metric, *_), count in self.metrics(name).items()
+                   if metric == "referral_events_consumed_total")  # fmt: skip
+
     def _measure(self, worker: Worker, started: float) -> None:
         while worker.started == started and time.monotonic() - started < 60:
-            samples = self.metrics(worker.name)
-            if sum(value for (name, *_), value in samples.items() if name == "referral_events_consumed_total"):
+            if self._consumed(worker.name):
                 self.restarts.append(time.monotonic() - started)
                 return
             time.sleep(0.1)
