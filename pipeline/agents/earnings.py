@@ -103,22 +103,36 @@ class EarningsPartition:
         self._check_balances()
 
     def caught_up(self) -> None:
-        """Withdraw or correct what was read back and does not stand, now that everything in the topic is folded."""
+        """Withdraw or correct what was read back and does not stand, now that everything in the topic is folded.
+
+        What somebody wrote who knew more waits until as much is known here: a correction would be passed over.
+        """
+        if not self._read_back:
+            return
+        version_of = self._step.version_of
         rows = Rows()
-        standing = self._step.standing_rows() if any(self._emitted.values()) else {}
+        due: dict[tuple[str, Row], tuple[Row, str]] = {}
         for record, table, width in (("ledger_entry", "ledger_entries", 1), ("milestone", "milestones", 4)):
             for identity, row in self._emitted[record].items():
-                *columns, _, was_deleted = row
-                holds = standing.get((table, identity))
-                if holds is None and not was_deleted:
-                    rows.add(table, columns, self._step.version_of(row[2] if width == 1 else row[0]), deleted=True)
-                elif holds is not None and (was_deleted or tuple(columns) != holds):
-                    rows.add(table, holds, self._step.version_of(row[2] if width == 1 else row[0]))
-            self._emitted[record].clear()
+                program_id = row[2] if width == 1 else row[0]
+                if row[-2] <= version_of(program_id):
+                    due[table, identity] = row, program_id
+            for of_table, identity in due:
+                if of_table == table:
+                    del self._emitted[record][identity]
+        standing = self._step.standing_rows() if due else {}
+        for (table, identity), (row, program_id) in due.items():
+            *columns, _, was_deleted = row
+            holds = standing.get((table, identity))
+            if holds is None and not was_deleted:
+                rows.add(table, columns, version_of(program_id), deleted=True)
+            elif holds is not None and (was_deleted or tuple(columns) != holds):
+                rows.add(table, holds, version_of(program_id))
         done = WriteBatch()
-        for record, offset in self._read_back.items():
-            self.state.put_seen(record, max(offset, self.state.seen(record)), done)
-        self._read_back.clear()
+        if not any(self._emitted.values()):
+            for record, offset in self._read_back.items():
+                self.state.put_seen(record, max(offset, self.state.seen(record)), done)
+            self._read_back.clear()
         self.state.send(self._outcomes.of_tables(rows, self.number), done)
         self.state.write(done)
 

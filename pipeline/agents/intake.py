@@ -129,6 +129,7 @@ class Intake:
             places = np.array(
                 [place for place in places.tolist() if not _is_waved_through(batch, int(rows[place]))], dtype=np.int64
             )
+            places = _without_copies(events, places, EVENT_TYPES[RECORD_OF[batch.topic]].key_field)
         if not len(places):
             return
         source = source_of(batch.topic, batch.partition)
@@ -154,6 +155,18 @@ def _replayed(batch: RecordBatch, events: pa.Table) -> list[tuple[Origin, bytes]
         if headers and offset in admitted
     )
     return [(origin, value or b"") for origin, value in origins if origin is not None]
+
+
+def _without_copies(events: pa.Table, places: npt.NDArray[np.int64], key_field: str) -> npt.NDArray[np.int64]:
+    """Those of the late places before which the batch has no copy that is admitted."""
+    late = set(places.tolist())
+    ids = [events.column(name).to_pylist() for name in ("brand_id", key_field, "event_id")] if late else []
+    admitted: set[tuple[str, ...]] = set()
+    for place, event in enumerate(zip(*ids, strict=True)):
+        if place not in late or event in admitted:
+            admitted.add(event)
+            late.discard(place)
+    return np.array(sorted(late), dtype=np.int64)
 
 
 def _is_waved_through(batch: RecordBatch, row: int) -> bool:

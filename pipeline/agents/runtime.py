@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +60,7 @@ class StepPartition(Protocol):
         """After :meth:`settle`: for each input that it makes safe, how far."""
 
     def caught_up(self) -> None:
-        """Everything that was in the log at the assignment is settled."""
+        """Everything that was in the log at the assignment is settled. Called after each time that it settles then."""
 
 
 Safe = Callable[[str, int, int], object]
@@ -113,6 +113,10 @@ class StepRuntime:
     def settle(self) -> Future[None]:
         """Derive and send what was taken since the last time, and tell how far that makes the inputs safe."""
         return self._work.submit(self._guarded, self._settle)
+
+    def look_back(self) -> Future[None]:
+        """Learn what others have emitted in the step's name while its partitions are ours: see :meth:`_look_back`."""
+        return self._catching_up.submit(self._guarded, self._look_back)
 
     def is_ready(self, number: int) -> bool:
         """Whether the partition takes records."""
@@ -230,6 +234,35 @@ class StepRuntime:
             # Never seen since partitions are held back until they are ready. To pass it over would lose records.
             raise RuntimeError(f"{batch.topic}/{batch.partition} was delivered before its state was ready")
 
+    def _look_back(self) -> None:
+        """Read what stands in the step's outcome topics beyond what this worker knows to be its own.
+
+        Somebody who has lost a partition without noticing may still emit what it believes, to destinations that the
+        right outcome does not have; its owner withdraws them. So whoever owns it has to look, again and again.
+        """
+        owned = list(self._ready.items())
+        try:
+            with self._readers.one() as reader:
+                ends = reader.ends_of((TOPIC_OF[each], number) for each in self.step.reads_back for number, _ in owned)
+                for number, partition in owned:
+                    for record in self.step.reads_back:
+                        topic = TOPIC_OF[record]
+                        start, end = partition.state.seen(record), ends[topic, number]
+                        if end > start:
+                            batches = list(reader.read(topic, number, start, end))
+                            self._work.submit(self._guarded, self._learn, partition, record, batches)
+        except LogUnreadableError as error:
+            log.warning("what others emit is not known", step=self.step.name, reason=str(error))
+
+    def _learn(self, partition: StepPartition, record: str, batches: Sequence[RecordBatch]) -> None:
+        if self._ready.get(partition.number) is not partition:
+            return
+        for batch in batches:
+            new = batch.since(partition.state.seen(record))
+            if new is not None:
+                partition.read_back(new, is_ahead=True)  # type: ignore[attr-defined]  # a step that reads back has it
+        self._unsettled.add(partition.number)
+
     def _settle(self) -> None:
         for number in sorted(self._unsettled):
             partition = self._ready.get(number)
@@ -238,10 +271,10 @@ class StepRuntime:
             partition.settle()
             for record, offset in partition.safe_offsets().items():
                 self._on_safe(TOPIC_OF[record], number, offset)
-            ends = self._ends.get(number)
-            if ends is not None and all(partition.state.offset(record) >= end for record, end in ends.items()):
+            ends = self._ends.get(number, {})
+            if all(partition.state.offset(record) >= end for record, end in ends.items()):
                 partition.caught_up()
-                del self._ends[number]
+                self._ends.pop(number, None)
         self._unsettled.clear()
 
     def _let_go(self, number: int) -> None:

@@ -72,6 +72,9 @@ SETTLE_AT_LEAST_EVERY_S: Final = 30.0
 """While far behind: outcomes derived then are soon derived again, but somebody may be waiting for them."""
 
 
+LOOK_BACK_EVERY_S: Final = 10.0
+
+
 class FetchPace(NamedTuple):
     """How often an app fetches at most, in seconds: each fetch, and each batch that it brings, costs something."""
 
@@ -149,7 +152,8 @@ class Worker:
                 observing = Observing(
                     self.metrics, self._apps, self._runtimes, lambda name: self._log(name, fetch_bytes=PEEK_BYTES)
                 )  # fmt: skip
-                tasks = [asyncio.create_task(work) for work in (self._settle_for_ever(), observing.for_ever())]
+                works = (self._settle_for_ever(), self._look_back_for_ever(), observing.for_ever())
+                tasks = [asyncio.create_task(work) for work in works]
                 await self._until_the_end()
                 for task in tasks:
                     task.cancel()
@@ -359,6 +363,13 @@ class Worker:
                 await asyncio.wrap_future(runtime.settle())
             # Half of the time at most goes into settling: the fuller its batches, the less it takes.
             await asyncio.sleep(max(pause_s, time.monotonic() - began))
+
+    async def _look_back_for_ever(self) -> None:
+        """Somebody who lost a partition without noticing may still emit; whoever owns it withdraws what is wrong."""
+        while True:
+            await asyncio.sleep(LOOK_BACK_EVERY_S)
+            for name in sorted({"credit", "earnings"}.intersection(self._runtimes)):
+                await asyncio.wrap_future(self._runtimes[name].look_back())
 
     def _is_far_behind(self) -> bool:
         """Whether there is something to catch up with; then batches are made fuller."""

@@ -103,18 +103,33 @@ class IdentityStep:
         return known
 
     def standing(self, clicks: pa.Table) -> tuple[pa.Table, npt.NDArray[np.uint64]]:
-        """Of clicks that were taken before, the copies that count, with the editions of their facts."""
+        """Of clicks that were taken before, what the truth must hold before they count as stored, with editions.
+
+        That is the copies that count by now. Where that copy comes later, and may not be stored yet, whoever meets it
+        with older state compares it with the truth: so the first of these has to be there, as edition 0.
+        """
         clicks = encoded(clicks.filter(pa.array(self.known(clicks))))
         ids, order = sorted_keys(clicks, "brand_id", "visitor_id", "event_id")
+        keys = ids.to_pylist()
         values = self._codec.pack(clicks, order, WriteBatch())  # every word of theirs is known
-        stored = self._store.get_many("clicks", ids.to_pylist())
-        places = [
-            place
-            for place, (value, kept) in enumerate(zip(values, stored, strict=True))
-            if kept is not None and kept[_AT_AND_PRINT] == value[_AT_AND_PRINT]
-        ]
-        editions = np.array([int.from_bytes((stored[place] or b"")[:2], "big") for place in places], dtype=np.uint64)
-        return clicks.take(order[places]), editions
+        editions: dict[int, int] = {}  # by place
+        others: dict[bytes, list[int]] = {}
+        for place, (value, kept) in enumerate(zip(values, self._store.get_many("clicks", keys), strict=True)):
+            if kept is not None and kept[_AT_AND_PRINT] == value[_AT_AND_PRINT]:
+                editions[place] = int.from_bytes(kept[:2], "big")
+            else:
+                others.setdefault(keys[place], []).append(place)
+        for key in {keys[place] for place in editions}.intersection(others):
+            del others[key]
+        for copies in others.values():
+            contents = {_content(standing_row(clicks, int(order[place]))): place for place in copies}
+            first = min(contents)
+            row = standing_row(clicks, int(order[contents[first]]))
+            known = self._truth.click(str(row["brand_id"]), str(row["visitor_id"]), str(row["event_id"]))
+            if known is None or first < _content(known):
+                editions[contents[first]] = 0
+        places = sorted(editions)
+        return clicks.take(order[places]), np.array([editions[place] for place in places], dtype=np.uint64)
 
     def _resolve(
         self, clicks: pa.Table, rows: npt.NDArray[np.uint64], keys: Sequence[bytes], values: Sequence[bytes],
@@ -217,6 +232,11 @@ class IdentityStep:
             if looked_at >= most:
                 return key
         return b""
+
+
+def _content(click: Mapping[str, str | int]) -> tuple[int, bytes]:
+    """By which of several copies the smallest counts."""
+    return int(click["occurred_at"]), canonical_json("click", click).encode()
 
 
 def _met_before(ids: Any, known: Sequence[bytes | None]) -> list[int]:

@@ -287,6 +287,58 @@ def a_zombie_sends_an_older_contribution() -> None:
     at.ends()
 
 
+def a_zombie_emits_a_credit_that_its_successor_never_gave() -> None:
+    at = _clicked_and_signed_up()
+    at.does(1, "identity")
+    at.does(0, "credit")
+    at.does(1, "identity")
+    at.takes(0, "credit")
+    at.gets_unnoticed(1, "credit")
+    at.arrive(click(day(1) + HOUR, "roaster", "k2"))
+    at.does(1, "identity")
+    at.does(1, "credit")
+    at.settles(0, "credit")
+    at.ends()
+
+
+def a_zombie_emits_an_entry_that_its_successor_never_made() -> None:
+    at = _clicked_and_signed_up()
+    at.gets(0, "earnings")
+    at.does(1, "identity")
+    at.does(0, "credit")
+    at.does(1, "identity")
+    at.arrive(order(day(3)))
+    at.does(0, "credit")
+    at.takes(0, "earnings")
+    at.gets_unnoticed(1, "earnings")
+    at.arrive(click(day(1) + HOUR, "roaster", "k2"))
+    at.does(1, "identity")
+    at.does(0, "credit")
+    at.does(1, "earnings")
+    at.settles(0, "earnings")
+    at.ends()
+
+
+def a_copy_that_counts_lies_beyond_what_is_stored() -> None:
+    """Worker 0 knows the first copy of a click, worker 1 both; what is stored reaches between them."""
+    at = Script(program())
+    at.gets(0, "identity")
+    at.arrive(click(day(1), link_id="l4"))
+    at.takes(0, "identity")
+    at.dies(0)
+    at.arrive(click(day(1), link_id="l1"))
+    at.gets(1, "identity")
+    at.takes(1, "identity")
+    at.dies(1)
+    at.gets(1, "identity")
+    at.process(1).members["identity"].deliver(TOPIC_OF["click"], 0, 1)
+    at.process(1).runtimes["identity"]._work.run_all()
+    at.process(1).clicks.flush()
+    at.process(1).members["identity"].commit()
+    at.gets(0, "identity")
+    at.ends()
+
+
 def a_batch_of_an_earlier_assignment_comes_late() -> None:
     at = Script(program())
     at.gets(0, "identity", "credit")
@@ -311,6 +363,9 @@ SCRIPTS: list[Callable[[], None]] = [
     a_binding_in_the_outbox,
     customers_decided_but_not_sent,
     a_zombie_sends_an_older_contribution,
+    a_zombie_emits_a_credit_that_its_successor_never_gave,
+    a_zombie_emits_an_entry_that_its_successor_never_made,
+    a_copy_that_counts_lies_beyond_what_is_stored,
     a_batch_of_an_earlier_assignment_comes_late,
 ]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -97,6 +97,9 @@ class FakeLogReader:
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         self._meanwhile()
         return 0, self._log.end(topic, partition)
+
+    def ends_of(self, where: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+        return {each: self._log.end(*each) for each in where}
 
     def read(self, topic: str, partition: int, start: int, end: int) -> Iterator[RecordBatch]:
         while start < end:

@@ -103,8 +103,8 @@ class Simulation:
         options, rough = self.options, 3 * self.options.violence
         talk = 3 if options.lateness_ms is None else 12
         weights: list[tuple[float, Callable[[], str | None]]] = [
-            (20, self._produce), (40, self._deliver), (10, self._work), (10, self._settle), (9, self._store),
-            (7, self._commit), (12, self._assign), (talk, self._exchange), (5, self._restart),
+            (20, self._produce), (40, self._deliver), (10, self._work), (10, self._settle), (2, self._look_back),
+            (9, self._store), (7, self._commit), (12, self._assign), (talk, self._exchange), (5, self._restart),
             (rough * options.kills, self._doom), (rough * options.moves, self._move),
             (rough * options.zombies / 2, self._move_unnoticed), (2, self._notice), (2, self._stray),
             (rough * options.redelivery / 3, self._forget_commits), (options.garbage / 2, self.arrivals.litter),
@@ -211,6 +211,14 @@ class Simulation:
         if self.chooser.random() < 0.7:
             process.runtimes[step]._work.run_all()
         return None
+
+    def _look_back(self) -> str | None:
+        process = self._one()
+        if process is None:
+            return None
+        step = self.chooser.choice(("credit", "earnings"))
+        process.runtimes[step].look_back()
+        return f"worker {process.worker} looks what others emitted for {step}"
 
     def _store(self) -> str | None:
         process = self._one()
@@ -384,6 +392,7 @@ class Simulation:
                         member.deliver(topic, number, 10)
                         quiet = 0
                 for each in process.runtimes.values():
+                    each.look_back()
                     each.settle().result()
                 for writer in (process.clicks, process.rows):
                     writer.flush()

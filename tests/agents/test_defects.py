@@ -112,6 +112,12 @@ DEFECTS = [
            "if not is_ahead:", "if True:", MOVING),
     Defect("what others emitted behind this state is not decided again", CreditPartition, "read_back",
            "decide_again=is_ahead", "decide_again=False", MOVING),
+    Defect("what others emit meanwhile is not looked at", runtime.StepRuntime, "_look_back",
+           "if end > start:", "if False:"),
+    Defect("what EARNINGS hears of others is not compared", EarningsPartition, "caught_up",
+           "if not self._read_back:", "if True:"),
+    Defect("a copy that others compare with is not stored", identity.IdentityStep, "standing",
+           "                editions[contents[first]] = 0", "                pass"),
     Defect("a batch of an earlier assignment is taken", runtime.StepRuntime, "_take",
            " and self._mark_of[batch.partition] is mark", "", {**MOVING, "strays": True}),
     Defect("misplaced records are dropped", Intake, "_set_misplaced_aside", "taken.misplaced.append(",
@@ -178,6 +184,6 @@ def _run(options: Options) -> None:
 def _fails(way: Callable[[], object]) -> bool:
     try:
         way()
-    except ScheduleError:
+    except (ScheduleError, LookupError):
         return True
     return False
