@@ -216,5 +216,21 @@ PROGRESS: Final = Table(
 )
 """How far the live pipeline has come. It says nothing about events, so neither the contract nor the export has it."""
 
-STORED: Final[Mapping[str, Table]] = {**TABLES, PROGRESS.name: PROGRESS}
+PROGRAM_TERMS: Final = Table(
+    "program_terms",
+    ("program_id", "terms_version"),
+    (
+        *_columns(WORD, "program_id"),
+        _VERSION_OF_TERMS,
+        *_columns(WORD, "brand_id currency"),
+        Column("currency_digits", "UInt8"),
+        *_columns(WORD, "time_zone"),
+        Column("effective_from", TIME),
+        Column("content", "String"),
+    ),
+    view="current_program_terms",
+)
+"""The terms that outcomes follow from, for the panels."""
+
+STORED: Final[Mapping[str, Table]] = {**TABLES, PROGRESS.name: PROGRESS, PROGRAM_TERMS.name: PROGRAM_TERMS}
 """Every table that takes inserts."""
