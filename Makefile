@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo live down test lint bench bench-live bench-memory bench-panels dashboards soak lock clean
+.PHONY: help setup setup-dev demo live down test lint bench bench-live bench-memory bench-panels dashboards screenshots soak lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ bench-panels: $(VENV)/.run ## Time every panel over ten million clicks
 
 dashboards: $(VENV)/.run ## Write dashboards/*.json from the panels' definitions
 	@$(BIN)/python -m pipeline.pages.boards dashboards
+
+screenshots: $(VENV)/.run ## Pictures of the partners' pages for docs/pages.md, after `make demo` (needs Chromium)
+	@$(BIN)/python docs/images/screenshots.py crosscredit-demo/pages
 
 soak: $(VENV)/.dev ## Faults at random for SECONDS (900), beginning with SEED (1)
 	@CROSSCREDIT_SOAK=$(or $(SECONDS),900) CROSSCREDIT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/live/test_soak.py -n 0 -x

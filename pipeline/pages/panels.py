@@ -52,7 +52,7 @@ FUNNEL: Final = Panel(
 SELECT step, value
 FROM
 (
-    SELECT 1 AS position, 'Clicks' AS step, count() AS value FROM partner_clicks
+    SELECT 1 AS position, 'Clicks' AS step, count(partner_id) AS value FROM partner_clicks
     UNION ALL
     SELECT 2, 'Sign-ups credited', uniqExactIf(conversion, conversion_type = 'sign_up')
     FROM partner_credits

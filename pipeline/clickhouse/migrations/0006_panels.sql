@@ -13,10 +13,7 @@ CREATE TABLE IF NOT EXISTS clicks_by_partner
     program_id LowCardinality(String),
     partner_id LowCardinality(String),
     occurred_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
-    click UInt64,
-    link_id String,
-    campaign LowCardinality(String),
-    country LowCardinality(String)
+    click UInt64
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toRelativeWeekNum(occurred_at) % 60
@@ -29,9 +26,6 @@ CREATE TABLE IF NOT EXISTS corrected_clicks
     program_id LowCardinality(String),
     partner_id LowCardinality(String),
     occurred_at DateTime64(3, 'UTC'),
-    link_id String,
-    campaign LowCardinality(String),
-    country LowCardinality(String),
     version UInt64,
     is_deleted UInt8
 )
@@ -39,15 +33,13 @@ ENGINE = ReplacingMergeTree(version, is_deleted)
 ORDER BY click;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS clicks_by_partner_feed TO clicks_by_partner AS
-SELECT
-    program_id, partner_id, occurred_at, sipHash64(brand_id, visitor_id, event_id) AS click, link_id, campaign, country
+SELECT program_id, partner_id, occurred_at, sipHash64(brand_id, visitor_id, event_id) AS click
 FROM clicks
 WHERE version = 1 AND is_deleted = 0;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS corrected_clicks_feed TO corrected_clicks AS
 SELECT
-    sipHash64(brand_id, visitor_id, event_id) AS click, program_id, partner_id, occurred_at, link_id, campaign, country,
-    version, is_deleted
+    sipHash64(brand_id, visitor_id, event_id) AS click, program_id, partner_id, occurred_at, version, is_deleted
 FROM clicks
 WHERE version > 1 OR is_deleted = 1;
 
@@ -249,14 +241,13 @@ FROM program_terms FINAL;
 
 -- What is in the tables already. A row that is written again is the same row; written again, it is fed to the copies.
 INSERT INTO clicks_by_partner
-SELECT program_id, partner_id, occurred_at, sipHash64(brand_id, visitor_id, event_id), link_id, campaign, country
+SELECT program_id, partner_id, occurred_at, sipHash64(brand_id, visitor_id, event_id)
 FROM clicks
 WHERE version = 1 AND is_deleted = 0;
 
 INSERT INTO corrected_clicks
 SELECT
-    sipHash64(brand_id, visitor_id, event_id), program_id, partner_id, occurred_at, link_id, campaign, country, version,
-    is_deleted
+    sipHash64(brand_id, visitor_id, event_id), program_id, partner_id, occurred_at, version, is_deleted
 FROM clicks
 WHERE version > 1 OR is_deleted = 1;
 
@@ -275,11 +266,11 @@ SELECT DISTINCT program_id, brand_id
 FROM program_terms FINAL;
 
 CREATE OR REPLACE VIEW partner_clicks AS
-SELECT program_id, partner_id, occurred_at, link_id, campaign, country
+SELECT program_id, partner_id, occurred_at
 FROM clicks_by_partner FINAL
 WHERE click NOT IN (SELECT click FROM corrected_clicks)
 UNION ALL
-SELECT program_id, partner_id, occurred_at, link_id, campaign, country
+SELECT program_id, partner_id, occurred_at
 FROM corrected_clicks FINAL;
 
 -- A partner's share of a conversion, and the partner's latest touchpoint that earned it.
