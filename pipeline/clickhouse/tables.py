@@ -234,3 +234,9 @@ PROGRAM_TERMS: Final = Table(
 
 STORED: Final[Mapping[str, Table]] = {**TABLES, PROGRESS.name: PROGRESS, PROGRAM_TERMS.name: PROGRAM_TERMS}
 """Every table that takes inserts."""
+
+COPIES: Final = (
+    "clicks_by_partner", "corrected_clicks", "credits_by_partner", "passed_over", "ledger_by_partner", "order_amounts",
+    "refund_amounts",
+)  # fmt: skip
+"""Tables that ClickHouse itself fills from those, for panels to read (``migrations/0006_panels.sql``)."""

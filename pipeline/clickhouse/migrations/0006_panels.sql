@@ -239,7 +239,8 @@ CREATE OR REPLACE VIEW current_program_terms AS
 SELECT program_id, terms_version, brand_id, currency, currency_digits, time_zone, effective_from, content
 FROM program_terms FINAL;
 
--- What is in the tables already. A row that is written again is the same row; written again, it is fed to the copies.
+-- What is in the tables already. A row that is written again is the same row; written again, it is fed to the copies
+-- (unless a replicated table remembers the block, hence the settings).
 INSERT INTO clicks_by_partner
 SELECT program_id, partner_id, occurred_at, sipHash64(brand_id, visitor_id, event_id)
 FROM clicks
@@ -251,13 +252,13 @@ SELECT
 FROM clicks
 WHERE version > 1 OR is_deleted = 1;
 
-INSERT INTO attributions SELECT * FROM attributions;
+INSERT INTO attributions SELECT * FROM attributions SETTINGS deduplicate_insert = 'disable', deduplicate_insert_select = 'disable';
 
-INSERT INTO ledger_entries SELECT * FROM ledger_entries;
+INSERT INTO ledger_entries SELECT * FROM ledger_entries SETTINGS deduplicate_insert = 'disable', deduplicate_insert_select = 'disable';
 
-INSERT INTO orders SELECT * FROM orders;
+INSERT INTO orders SELECT * FROM orders SETTINGS deduplicate_insert = 'disable', deduplicate_insert_select = 'disable';
 
-INSERT INTO refunds SELECT * FROM refunds;
+INSERT INTO refunds SELECT * FROM refunds SETTINGS deduplicate_insert = 'disable', deduplicate_insert_select = 'disable';
 
 -- The views that panels read (pipeline/pages/panels.py), over those copies.
 
