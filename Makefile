@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo live down test lint bench bench-live bench-memory soak lock clean
+.PHONY: help setup setup-dev demo live down test lint bench bench-live bench-memory bench-panels dashboards screenshots soak lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,15 @@ bench-live: $(VENV)/.run ## Measure the live pipeline: one broker, one worker
 
 bench-memory: $(VENV)/.run ## Ten minutes of even load: does a worker's memory stay flat
 	@$(BIN)/python -m benchmarks.memory
+
+bench-panels: $(VENV)/.run ## Time every panel over ten million clicks
+	@$(BIN)/python -m benchmarks.panels
+
+dashboards: $(VENV)/.run ## Write dashboards/*.json from the panels' definitions
+	@$(BIN)/python -m pipeline.pages.boards dashboards
+
+screenshots: $(VENV)/.run ## Pictures of the partners' pages for docs/pages.md, after `make demo` (needs Chromium)
+	@$(BIN)/python docs/images/screenshots.py crosscredit-demo/pages
 
 soak: $(VENV)/.dev ## Faults at random for SECONDS (900), beginning with SEED (1)
 	@CROSSCREDIT_SOAK=$(or $(SECONDS),900) CROSSCREDIT_SEED=$(or $(SEED),1) $(BIN)/python -m pytest tests/live/test_soak.py -n 0 -x

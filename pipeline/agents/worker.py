@@ -45,6 +45,7 @@ from pipeline.agents.watermarks import Watermarks
 from pipeline.agents.writer import Writer
 from pipeline.clickhouse.click_rows import ClickTruth, click_columns
 from pipeline.clickhouse.errors import WarehouseUnavailableError
+from pipeline.clickhouse.program_terms import write_program_terms
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings, confluent_config, faust_credentials
@@ -219,6 +220,7 @@ class Worker:
         warehouse = self._open_warehouse()
         try:
             warehouse.migrate()
+            write_program_terms(warehouse, self._catalogue)
         except BaseException:
             warehouse.close()
             raise

@@ -216,5 +216,27 @@ PROGRESS: Final = Table(
 )
 """How far the live pipeline has come. It says nothing about events, so neither the contract nor the export has it."""
 
-STORED: Final[Mapping[str, Table]] = {**TABLES, PROGRESS.name: PROGRESS}
+PROGRAM_TERMS: Final = Table(
+    "program_terms",
+    ("program_id", "terms_version"),
+    (
+        *_columns(WORD, "program_id"),
+        _VERSION_OF_TERMS,
+        *_columns(WORD, "brand_id currency"),
+        Column("currency_digits", "UInt8"),
+        *_columns(WORD, "time_zone"),
+        Column("effective_from", TIME),
+        Column("content", "String"),
+    ),
+    view="current_program_terms",
+)
+"""The terms that outcomes follow from, for the panels."""
+
+STORED: Final[Mapping[str, Table]] = {**TABLES, PROGRESS.name: PROGRESS, PROGRAM_TERMS.name: PROGRAM_TERMS}
 """Every table that takes inserts."""
+
+COPIES: Final = (
+    "clicks_by_partner", "corrected_clicks", "credits_by_partner", "passed_over", "ledger_by_partner", "order_amounts",
+    "refund_amounts",
+)  # fmt: skip
+"""Tables that ClickHouse itself fills from those, for panels to read (``migrations/0006_panels.sql``)."""

@@ -21,7 +21,7 @@ from pipeline.clickhouse.embedded import open_embedded
 from pipeline.clickhouse.errors import WarehouseError
 from pipeline.clickhouse.refusals import refused
 from pipeline.clickhouse.server import ServerAddress, open_server
-from pipeline.clickhouse.tables import STORED, Column, Table
+from pipeline.clickhouse.tables import COPIES, STORED, Column, Table
 
 INSERT_SETTINGS: Final[Mapping[str, int | str]] = {
     # Pinned, because ClickHouse 26.2 changed defaults.
@@ -124,7 +124,7 @@ class Warehouse:
         """
         with self._refused("create its tables"):
             schema.apply(schema.packaged_migrations(), self._command, self._records)
-            self._session.tune(list(STORED))
+            self._session.tune([*STORED, *COPIES])
 
     def insert(self, table: str, columns: pa.Table) -> None:
         """Upsert rows; stored when it returns. Harmless to repeat after an error.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from pipeline.clickhouse.program_terms import write_program_terms
 from pipeline.domain.terms import Catalogue
 from pipeline.embedded.allocation import keep_freed_memory
 from pipeline.embedded.database import Database
@@ -64,6 +65,7 @@ def run(database: Database, catalogue: Catalogue, sources: Sequence[Readable], w
 
 def _run(database: Database, catalogue: Catalogue, sources: Sequence[Readable], watcher: Watcher) -> Counts:
     keep_terms(database, catalogue)
+    write_program_terms(database.warehouse, catalogue)
     engine = Engine(database.store, Tables(database.warehouse), catalogue, fingerprint(catalogue))
     sizes = [source.size_bytes for source in sources]
     total = None if None in sizes else sum(size for size in sizes if size is not None)

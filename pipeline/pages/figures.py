@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from pipeline.pages import panels, words
 from pipeline.pages.charts import Series, columns_over_time
+from pipeline.pages.panels_of_quality import MONTHS
 from pipeline.pages.parts import Bar, Cell, Chart, Section, Stat, Table
 from pipeline.pages.scene import Scene
-
-_STATUS_WORDS: Final = {
-    "qualified": "Qualified",
-    "pending": "Pending: has not met the conditions yet",
-    "reversed": "Reversed: met them, until a refund",
-    "rejected": "Rejected",
-}
-_REJECTED_WORDS: Final = {"existing_customer": "had ordered before", "too_fast": "signed up too soon after the visit"}
 
 
 def at_a_glance(scene: Scene) -> Section:
@@ -141,8 +132,7 @@ def customers(scene: Scene) -> Section:
     most = max((row["customers"] for row in rows), default=0)
     bars = [
         Bar(
-            _STATUS_WORDS[row["status"]]
-            + (f": {_REJECTED_WORDS.get(row['reason'], row['reason'])}" if row["reason"] else ""),
+            row["standing"],
             words.plain(row["customers"]),
             _part(row["customers"], most),
         )
@@ -154,23 +144,52 @@ def customers(scene: Scene) -> Section:
 
 
 def quality(scene: Scene) -> Section:
-    """Order value and refunds."""
+    """Order value, refunds, and who came back."""
     row = scene.row(panels.QUALITY)
-    average = scene.money(round(row["order_value_minor"] / row["orders"])) if row["orders"] else words.NONE
-    again = row["orders"] / row["customers"] if row["customers"] else 0.0
+    average = words.NONE if row["average_order_minor"] is None else scene.money(row["average_order_minor"])
     return Section(
         "quality",
         panels.QUALITY.title,
         items=[
             Stat("Order value", scene.money(row["order_value_minor"]), words.counted(row["orders"], "order", "orders")),
-            Stat("Average order", average, f"{again:.1f} orders a customer" if row["customers"] else ""),
+            Stat("Average order", average),
             Stat(
                 "Refunded",
                 words.percent(row["refunded_minor"], row["order_value_minor"]),
                 f"of the value, in {words.counted(row['refunded_orders'], 'order', 'orders')}",
             ),
+            Stat(
+                "Came back",
+                words.percent(row["returning_customers"], row["customers"]),
+                f"{words.plain(row['returning_customers'])} of "
+                f"{words.counted(row['customers'], 'customer', 'customers')}",
+            ),
         ],
     )
+
+
+def retention(scene: Scene) -> Section:
+    """Which part of each month's new customers ordered again, month by month."""
+    found = scene.rows(panels.RETENTION)
+    months = [
+        number for number in range(1, MONTHS + 1) if any(row[f"month_{number}_share"] is not None for row in found)
+    ]
+    rows = [
+        [
+            Cell(words.capital(words.period(row["month"]))),
+            Cell(words.plain(row["customers"])),
+            *(Cell(share_words(row[f"month_{number}_share"])) for number in months),
+        ]
+        for row in found
+    ]
+    columns = ["First order in", "Customers", *(f"Month {number}" for number in months)]
+    table = Table(panels.RETENTION.title, columns, rows, frozenset(range(1, len(columns))), "No order yet.")
+    return Section("retention", panels.RETENTION.title, panels.RETENTION.description, [table])
+
+
+def share_words(part: float | None) -> str:
+    """A part of one as ``12.5 %``; nothing where there is no telling."""
+    return "" if part is None else words.percent(round(part * 1_000_000), 1_000_000)
 
 
 def missed_reasons(scene: Scene) -> Section:

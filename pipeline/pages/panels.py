@@ -10,40 +10,37 @@ A panel's SQL begins with SELECT and may use the parameters of :data:`PARAMETERS
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
+from pipeline.pages.panel import FINAL_UNTIL, NOW, PARAMETERS, Panel
+from pipeline.pages.panels_of_quality import QUALITY, RETENTION, SEGMENTS
+from pipeline.pages.panels_of_terms import BONUSES, BOOSTS, GOALS, TIERS
 from pipeline.pages.reasons import MISS_WORD, latest_credits, latest_missed
 
-Visual = Literal["stat", "time_series", "bar", "progress", "table"]
-Unit = Literal["count", "money", "percent", "text"]
-
+__all__ = [
+    "ALL_PROGRAMS_PANELS", "BONUSES", "BOOSTS", "GOALS", "PARAMETERS", "PARTNER_PANELS", "PROGRAM_PANELS", "QUALITY",
+    "RETENTION", "SEGMENTS", "TIERS", "VIEWS", "Panel",
+]  # fmt: skip
 VIEWS: Final = (
-    "partner_clicks", "partner_credits", "partner_missed", "partner_referrals", "partner_ledger", "partner_milestones",
-    "partner_bonus_slots", "program_brands", "rejected_records",
+    "partner_clicks", "partner_credits", "partner_orders", "partner_missed", "partner_referrals", "partner_ledger",
+    "partner_milestones", "partner_bonus_slots", "partner_programs", "partner_names", "partner_tiers", "partner_boosts",
+    "partner_bonuses", "partner_goals", "program_brands", "rejected_records",
 )  # fmt: skip
 """The views that panels read. Those named partner_ have a program_id and a partner_id ('*': for every partner)."""
 
-PARAMETERS: Final[Mapping[str, str]] = {
-    "{zone:String}": "'UTC'",
-    "{now_ms:Int64}": "toUnixTimestamp64Milli(now64(3))",
-    "{final_until_ms:Int64}": "toUnixTimestamp64Milli(now64(3) - INTERVAL 24 HOUR)",
-}
-"""The query parameters that a panel may use, and what to write in their place where there are none (Grafana)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel. Columns of money end in ``_minor``, in the program's currency; ``time`` begins a local day."""
-
-    id: str
-    title: str
-    description: str
-    visual: Visual
-    unit: Unit
-    sql: str
-
+FINAL_THROUGH: Final = Panel(
+    "final_through",
+    "Final through",
+    "Everything dated up to this moment is final: it stands, and only new events, such as a refund, add to it. Younger "
+    "figures are provisional, because events of that time may still arrive.",
+    "stat",
+    "text",
+    f"""
+SELECT {FINAL_UNTIL} AS final_through, any(watermark) AS watermark
+FROM partner_programs
+HAVING count() > 0
+""",
+)
 
 FUNNEL: Final = Panel(
     "funnel",
@@ -55,12 +52,12 @@ FUNNEL: Final = Panel(
 SELECT step, value
 FROM
 (
-    SELECT 1 AS position, 'Clicks' AS step, count() AS value FROM partner_clicks
+    SELECT 1 AS position, 'Clicks' AS step, count(partner_id) AS value FROM partner_clicks
     UNION ALL
-    SELECT 2, 'Sign-ups credited', uniqExactIf((customer, conversion_id), conversion_type = 'sign_up')
+    SELECT 2, 'Sign-ups credited', uniqExactIf(conversion, conversion_type = 'sign_up')
     FROM partner_credits
     UNION ALL
-    SELECT 3, 'Orders credited', uniqExactIf((customer, conversion_id), conversion_type = 'order')
+    SELECT 3, 'Orders credited', uniqExactIf(conversion, conversion_type = 'order')
     FROM partner_credits
     UNION ALL
     SELECT 4, 'Qualified customers', countIf(status = 'qualified') FROM partner_referrals
@@ -78,8 +75,8 @@ CREDITS_OVER_TIME: Final = Panel(
     """
 SELECT
     toStartOfDay(converted_at, {zone:String}) AS time,
-    uniqExactIf((customer, conversion_id), conversion_type = 'sign_up') AS sign_ups,
-    uniqExactIf((customer, conversion_id), conversion_type = 'order') AS orders
+    uniqExactIf(conversion, conversion_type = 'sign_up') AS sign_ups,
+    uniqExactIf(conversion, conversion_type = 'order') AS orders
 FROM partner_credits
 GROUP BY time
 ORDER BY time
@@ -93,17 +90,17 @@ EARNINGS: Final = Panel(
     "corrected, because events of that time may still arrive.",
     "stat",
     "money",
-    """
+    f"""
 SELECT
     toInt64(sum(amount_minor)) AS total_minor,
     toInt64(sumIf(amount_minor, kind IN ('accrual', 'clawback'))) AS commission_minor,
     toInt64(sumIf(amount_minor, kind IN ('bonus', 'bonus_clawback'))) AS bonus_minor,
     toInt64(sumIf(amount_minor, kind IN ('milestone_award', 'milestone_revocation'))) AS award_minor,
     toInt64(sumIf(amount_minor, kind IN ('clawback', 'bonus_clawback', 'milestone_revocation'))) AS taken_back_minor,
-    toInt64(sumIf(amount_minor, as_of <= fromUnixTimestamp64Milli({final_until_ms:Int64}))) AS final_minor,
-    toInt64(sumIf(amount_minor, as_of > fromUnixTimestamp64Milli({final_until_ms:Int64}))) AS provisional_minor,
-    toInt64(sumIf(amount_minor, payable_at <= fromUnixTimestamp64Milli({now_ms:Int64}))) AS payable_minor,
-    toInt64(sumIf(amount_minor, payable_at > fromUnixTimestamp64Milli({now_ms:Int64}))) AS payable_later_minor
+    toInt64(sumIf(amount_minor, as_of <= {FINAL_UNTIL})) AS final_minor,
+    toInt64(sumIf(amount_minor, as_of > {FINAL_UNTIL})) AS provisional_minor,
+    toInt64(sumIf(amount_minor, payable_at <= {NOW})) AS payable_minor,
+    toInt64(sumIf(amount_minor, payable_at > {NOW})) AS payable_later_minor
 FROM partner_ledger
 """,
 )
@@ -132,10 +129,10 @@ PAYABLE_LATER: Final = Panel(
     "What has been earned and waits for the time for returns to pass, by the day it becomes payable.",
     "table",
     "money",
-    """
-SELECT toStartOfDay(payable_at, {zone:String}) AS time, toInt64(sum(amount_minor)) AS amount_minor
+    f"""
+SELECT toStartOfDay(payable_at, {{zone:String}}) AS time, toInt64(sum(amount_minor)) AS amount_minor
 FROM partner_ledger
-WHERE payable_at > fromUnixTimestamp64Milli({now_ms:Int64})
+WHERE payable_at > {NOW}
 GROUP BY time
 HAVING amount_minor != 0
 ORDER BY time
@@ -152,10 +149,10 @@ QUALIFIED_OVER_TIME: Final = Panel(
 SELECT toStartOfDay(assumeNotNull(at), {zone:String}) AS time, partner_id, toInt64(sum(change)) AS change
 FROM
 (
-    SELECT partner_id, qualified_at AS at, 1 AS change FROM partner_referrals WHERE qualified_at IS NOT NULL
-    UNION ALL
-    SELECT partner_id, reversed_at, -1 FROM partner_referrals WHERE reversed_at IS NOT NULL
+    SELECT partner_id, arrayJoin([(qualified_at, 1), (reversed_at, -1)]) AS each, each.1 AS at, each.2 AS change
+    FROM partner_referrals
 )
+WHERE at IS NOT NULL
 GROUP BY time, partner_id
 ORDER BY time, partner_id
 """,
@@ -233,24 +230,6 @@ ORDER BY converted_at DESC, conversion_id, customer
 """,
 )
 
-QUALITY: Final = Panel(
-    "quality",
-    "How well these customers fit",
-    "Credited orders: how many, what they came to (shared ones by share), and how much was refunded.",
-    "stat",
-    "money",
-    """
-SELECT
-    uniqExact(customer, conversion_id) AS orders,
-    uniqExact(customer) AS customers,
-    toInt64(round(sum(toDecimal128(order_minor, 4) * share_bps / 10000))) AS order_value_minor,
-    toInt64(round(sum(toDecimal128(refunded_minor, 4) * share_bps / 10000))) AS refunded_minor,
-    uniqExactIf((customer, conversion_id), partner_credits.refunded_minor > 0) AS refunded_orders
-FROM partner_credits
-WHERE conversion_type = 'order'
-""",
-)
-
 REFERRALS: Final = Panel(
     "referrals",
     "Customers referred",
@@ -258,7 +237,13 @@ REFERRALS: Final = Panel(
     "bar",
     "count",
     """
-SELECT status, reason, count() AS customers
+SELECT
+    status, reason,
+    multiIf(status = 'qualified', 'Qualified', status = 'pending', 'Pending: has not met the conditions yet',
+        status = 'reversed', 'Reversed: met them, until a refund', reason = 'existing_customer',
+        'Rejected: had ordered before', reason = 'too_fast', 'Rejected: signed up too soon after the visit', status)
+        AS standing,
+    count() AS customers
 FROM partner_referrals
 GROUP BY status, reason
 ORDER BY indexOf(['qualified', 'pending', 'reversed', 'rejected'], status), reason
@@ -272,6 +257,9 @@ PARTNERS: Final = Panel(
     "table",
     "text",
     """
+SELECT p.*, if(n.name = '', p.partner_id, n.name) AS name
+FROM
+(
 SELECT
     partner_id, sum(clicks_) AS clicks, sum(sign_ups_) AS sign_ups, sum(orders_) AS orders,
     sum(qualified_) AS qualified,
@@ -283,11 +271,13 @@ FROM
         toInt128(0) AS refunded_, toInt128(0) AS commission_, toInt128(0) AS extra_
     FROM partner_clicks GROUP BY partner_id
     UNION ALL
-    SELECT partner_id, 0, uniqExactIf((customer, conversion_id), conversion_type = 'sign_up'),
-        uniqExactIf((customer, conversion_id), conversion_type = 'order'), 0,
+    SELECT partner_id, 0, uniqExact(conversion), 0, 0, 0, 0, 0, 0
+    FROM partner_credits WHERE conversion_type = 'sign_up' GROUP BY partner_id
+    UNION ALL
+    SELECT partner_id, 0, 0, uniqExact(conversion), 0,
         toInt128(round(sum(toDecimal128(order_minor, 4) * share_bps / 10000))),
         toInt128(round(sum(toDecimal128(refunded_minor, 4) * share_bps / 10000))), 0, 0
-    FROM partner_credits GROUP BY partner_id
+    FROM partner_orders GROUP BY partner_id
     UNION ALL
     SELECT partner_id, 0, 0, 0, countIf(status = 'qualified'), 0, 0, 0, 0 FROM partner_referrals GROUP BY partner_id
     UNION ALL
@@ -296,6 +286,8 @@ FROM
     FROM partner_ledger GROUP BY partner_id
 )
 GROUP BY partner_id
+) AS p
+LEFT ANY JOIN partner_names AS n ON n.partner_id = p.partner_id
 ORDER BY qualified DESC, commission_minor DESC, partner_id
 """,
 )
@@ -303,15 +295,22 @@ ORDER BY qualified DESC, commission_minor DESC, partner_id
 GIVE_AND_TAKE: Final = Panel(
     "give_and_take",
     "Give and take between brands",
-    "Brands that refer customers to each other: qualified customers that one sent to the other.",
+    "Brands that refer customers to each other: qualified customers that one sent to the other, and what came back.",
     "table",
     "count",
     """
-SELECT r.partner_id AS giver, b.brand_id AS taker, countIf(r.status = 'qualified') AS customers
+SELECT
+    giver, taker, customers,
+    sum(customers) OVER (PARTITION BY least(giver, taker), greatest(giver, taker)) - customers AS back
+FROM
+(
+SELECT
+    toString(r.partner_id) AS giver, toString(b.brand_id) AS taker, countIf(r.status = 'qualified') AS customers
 FROM partner_referrals AS r
 INNER JOIN program_brands AS b ON b.program_id = r.program_id
 WHERE r.partner_id IN (SELECT brand_id FROM program_brands) AND r.partner_id != b.brand_id
 GROUP BY giver, taker
+)
 ORDER BY giver, taker
 """,
 )
@@ -331,14 +330,15 @@ ORDER BY records DESC, reason, brand_id
 )
 
 PARTNER_PANELS: Final = (
-    EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PAYABLE_LATER, QUALIFIED_OVER_TIME, BONUS_SLOTS,
-    MILESTONES, REFERRALS, RECENT_CREDITS, MISSED_REASONS, MISSED, QUALITY,
+    FINAL_THROUGH, EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PAYABLE_LATER, QUALIFIED_OVER_TIME,
+    BONUS_SLOTS, BONUSES, MILESTONES, GOALS, TIERS, BOOSTS, REFERRALS, RECENT_CREDITS, MISSED_REASONS, MISSED, QUALITY,
+    RETENTION,
 )  # fmt: skip
 """What a partner reads about itself."""
 
 PROGRAM_PANELS: Final = (
-    EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PARTNERS, QUALIFIED_OVER_TIME, BONUS_SLOTS, MILESTONES,
-    REFERRALS, MISSED_REASONS, QUALITY,
+    FINAL_THROUGH, EARNINGS, FUNNEL, CREDITS_OVER_TIME, EARNINGS_OVER_TIME, PARTNERS, SEGMENTS, QUALIFIED_OVER_TIME,
+    BONUS_SLOTS, BONUSES, MILESTONES, GOALS, TIERS, BOOSTS, REFERRALS, MISSED_REASONS, QUALITY, RETENTION,
 )  # fmt: skip
 """What a brand reads about one of its programs: all partners together."""
 

@@ -30,6 +30,7 @@ def partner_page(scene: Scene, brand_name: str, file_name: str, as_of: str) -> P
             figures.earned_by_kind(scene),
             figures.customers(scene),
             figures.quality(scene),
+            figures.retention(scene),
             _recent_credits(scene),
             figures.missed_reasons(scene),
             _missed(scene),

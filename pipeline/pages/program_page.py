@@ -40,6 +40,7 @@ def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[s
         [
             figures.at_a_glance(scene),
             _side_by_side(scene, partners, links),
+            *_segments(scene),
             _goals(scene),
             figures.funnel(scene),
             figures.credit_over_time(scene),
@@ -47,8 +48,10 @@ def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[s
             figures.earned_by_kind(scene),
             figures.customers(scene),
             figures.quality(scene),
+            figures.retention(scene),
             figures.missed_reasons(scene),
             _standing(scene),
+            *_boosts(scene),
             *_partner_milestones(scene),
             _rejected(_of_brand(scene), {scene.program.brand_id: brand_name}),
         ],
@@ -171,6 +174,54 @@ def _milestone_bar(scene: Scene, milestone: Milestone, row: Row) -> Bar:
     share = min(max(row["count"] / row["threshold"], 0.0), 1.0)
     note = f"reached on {words.day(row['reached_at'], scene.zone)}" if row["status"] == "reached" else ""
     return Bar(scene.names.get(row["scope_key"], row["scope_key"]), milestone_words(scene, milestone, row), share, note)
+
+
+def _segments(scene: Scene) -> Iterator[Section]:
+    """Partners of a kind together, where the terms tell kinds apart."""
+    found = scene.rows(panels.SEGMENTS)
+    if not any(row["segment"] for row in found):
+        return
+    rows = [
+        [
+            Cell(words.named(row["segment"]) if row["segment"] else "No segment"),
+            Cell(words.plain(row["partners"])),
+            Cell(words.plain(row["referred"])),
+            Cell(words.percent(row["qualified"], row["referred"]), share=row["qualified_share"] or 0.0),
+            Cell(words.plain(row["orders"])),
+            Cell(words.NONE if row["average_order_minor"] is None else scene.money(row["average_order_minor"])),
+            Cell(figures.share_words(row["refunded_share"])),
+            Cell(figures.share_words(row["returning_share"])),
+        ]
+        for row in found
+    ]
+    columns = [
+        "Segment", "Partners", "Customers referred", "Qualified", "Orders", "Average order", "Refunded", "Came back",
+    ]  # fmt: skip
+    table = Table(panels.SEGMENTS.title, columns, rows, frozenset(range(1, 8)))
+    yield Section("segments", panels.SEGMENTS.title, panels.SEGMENTS.description, [table], is_wide=True)
+
+
+def _boosts(scene: Scene) -> Iterator[Section]:
+    """What boosts brought, where there are any."""
+    found = scene.rows(panels.BOOSTS)
+    if not found:
+        return
+    rows = [
+        [
+            Cell(words.named(row["boost"])),
+            Cell(scene.names.get(row["for_whom"], row["for_whom"])),
+            Cell(words.day(row["begins_at"], scene.zone)),
+            Cell(words.day(row["ends_at"], scene.zone)),
+            Cell(f"{row['factor']:g}"),
+            Cell(row["state"]),
+            Cell(words.plain(row["orders"])),
+            Cell(words.plain(row["orders_before"])),
+        ]
+        for row in found
+    ]
+    columns = ["Boost", "For", "From", "Until before", "Times", "State", "Orders in it", "Orders before"]
+    table = Table(panels.BOOSTS.title, columns, rows, frozenset({4, 6, 7}))
+    yield Section("boosts", panels.BOOSTS.title, panels.BOOSTS.description, [table], is_wide=True)
 
 
 def _standing(scene: Scene) -> Section:

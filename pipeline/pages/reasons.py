@@ -37,9 +37,32 @@ def latest_credits(limit: int) -> str:
             SELECT *, {_seconds("touched_at", "converted_at")} AS earlier_s,
                 {_seconds("touched_at", "window_ends_at")} AS window_s,
                 assumeNotNull(coalesce(signed_up_at, converted_at)) AS since
-            FROM partner_credits
-            ORDER BY converted_at DESC, conversion_id, customer
-            LIMIT {limit}
+            FROM
+            (
+                SELECT {_CREDIT_COLUMNS}, r.signed_up_at AS signed_up_at, o.order_minor AS order_minor,
+                    o.refunded_minor AS refunded_minor, toInt64(l.earned_minor) AS earned_minor
+                FROM
+                (
+                    SELECT * FROM partner_credits ORDER BY converted_at DESC, conversion_id, customer LIMIT {limit}
+                ) AS c
+                LEFT ANY JOIN
+                (
+                    SELECT program_id, partner_id, buyer, toNullable(converted_at) AS signed_up_at
+                    FROM partner_credits WHERE conversion_type = 'sign_up'
+                ) AS r
+                    ON r.program_id = c.program_id AND r.partner_id = c.partner_id AND r.buyer = c.buyer
+                LEFT JOIN partner_orders AS o
+                    ON c.conversion_type = 'order' AND o.program_id = c.program_id AND o.partner_id = c.partner_id
+                    AND o.conversion = c.conversion
+                LEFT JOIN
+                (
+                    SELECT program_id, partner_id, purchase, sum(toInt128(amount_minor)) AS earned_minor
+                    FROM partner_ledger WHERE kind IN ('accrual', 'clawback')
+                    GROUP BY program_id, partner_id, purchase
+                ) AS l
+                    ON c.conversion_type = 'order' AND l.program_id = c.program_id AND l.partner_id = c.partner_id
+                    AND l.purchase = c.purchase
+            )
         )
     )
 )"""
@@ -67,6 +90,14 @@ def latest_missed(limit: int) -> str:
     )
 )"""
 
+
+_CREDIT_COLUMNS: Final = ", ".join(
+    f"c.{name} AS {name}"
+    for name in (
+        "conversion_type", "conversion_id", "customer", "share_bps", "model", "converted_at", "coupon_code",
+        "touched_at", "window_ends_at", "candidates",
+    )
+)  # fmt: skip
 
 _CREDIT: Final = """multiIf(
         model = 'inherited', concat('Your customer since the sign-up of ',
