@@ -180,7 +180,7 @@ ANSWERED: Final = (
 PROBES: Final = (
     "throwIf(partner_id NOT IN ('{partner}', '*')) = 0",
     "throwIf(program_id != '{program}') = 0",
-    "if(partner_id IN ('{partner}', '*'), 1, toUInt64(partner_id)) = 1",
-    "if(partner_id IN ('{partner}', '*'), 1, toUnixTimestamp(toDateTime(program_id))) = 1",
+    "if(partner_id IN ('{partner}', '*'), 1, toUInt64(materialize(partner_id))) = 1",
+    "if(partner_id IN ('{partner}', '*'), 1, toUnixTimestamp(toDateTime(materialize(program_id)))) = 1",
 )
 """Conditions that fail, and tell a value by how they fail, if they ever run over a row of somebody else."""

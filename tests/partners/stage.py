@@ -19,11 +19,13 @@ from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.pages.panels import PARAMETERS, PARTNER_PANELS
 from pipeline.partners import registry, walls
 from pipeline.partners.access import Access, Schema, access_of
+from pipeline.partners.limits import LIMITS
 from pipeline.partners.scope import Scope
 from pipeline.partners.server import schema_of
 from tests.clickhouse.fronts import FrontProcess
 from tests.pages.world import DAY, NOW, START, World, make_world
-from tests.partners.session import Session
+from tests.partners.hostile import ANSWERED, PROBES, REFUSED
+from tests.partners.session import Said, Session
 from tests.partners.users_xml import config_xml, user_xml, users_xml
 
 BASE = "crosscredit"
@@ -60,6 +62,8 @@ VALUES = {
 }
 assert set(VALUES) == set(PARAMETERS)
 
+TOO_MANY_ROWS = "SELECT number FROM numbers(200001)"
+
 TELLING = (
     *("event_id", "visitor_id", "customer_id", "conversion_id", "order_id", "link_id", "click_id", "entry_id"),
     *("cause_event_id", "ip", "user_agent", "email_sha256", "payment_fingerprint", "raw", "partner_id"),
@@ -73,6 +77,33 @@ def panel_sql(sql: str) -> str:
     for parameter, value in VALUES.items():
         sql = sql.replace(parameter, value)
     return sql
+
+
+def questions(scope: Scope) -> Iterator[str]:
+    """All that the tests ask in a partner's own session, with its own database in use."""
+    yield f"USE {scope.name}"
+    yield from (f"SELECT * FROM {view}" for view in walls.PARTNER_VIEWS)
+    yield from (panel_sql(panel.sql) for panel in PARTNER_PANELS)
+    yield from (named(scope, sql) for sql in (*REFUSED, *ANSWERED))
+    yield from (probe_sql(scope, view, probe) for view in walls.PARTNER_VIEWS[:-1] for probe in PROBES)
+    yield from (f"SELECT toString(getSetting('{limit.setting}')) AS value" for limit in LIMITS)
+    yield TOO_MANY_ROWS
+
+
+def other_than(scope: Scope) -> Scope:
+    return SECOND if scope == FIRST else FIRST
+
+
+def named(scope: Scope, sql: str) -> str:
+    """A hostile query with the names that it needs."""
+    other = other_than(scope).name
+    return sql.format(
+        own=scope.name, base=BASE, other=other, misspelt=other[:-1], partner=scope.partner_id, program=scope.program_id
+    )
+
+
+def probe_sql(scope: Scope, view: str, probe: str) -> str:
+    return named(scope, f"SELECT count() AS n FROM {view} WHERE {probe}")
 
 
 @dataclass
@@ -90,11 +121,19 @@ class Stage:
     telling: set[str] = field(default_factory=set)
     told: dict[str, tuple[int, str]] = field(default_factory=dict)  # command line: its status and what it printed
     noted: str = ""  # the statements about users and rights that the engine understood and could not store
+    _interviews: dict[str, dict[str, Said]] = field(default_factory=dict)
     _sessions: dict[str, Session] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def access(self, scope: Scope) -> Access:
         return next(each for each in self.accesses if each.scope == scope)
+
+    def said(self, scope: Scope, sql: str) -> Said:
+        """What the engine said to the partner: everything that is asked is asked in one session, the first time."""
+        if scope.name not in self._interviews:
+            session = self.session(scope)
+            self._interviews[scope.name] = {each: session.ask(each) for each in questions(scope)}
+        return self._interviews[scope.name][sql]
 
     def session(self, scope: Scope, **changes: Any) -> Session:
         """The partner's own session; ``changes`` take walls down (see :func:`user_xml`)."""

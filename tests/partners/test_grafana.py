@@ -25,7 +25,9 @@ from pipeline.partners.grafana import (
     GrafanaAddress,
     GrafanaError,
 )
+from tests.partners.session import Session
 from tests.partners.stage import FIRST, SECOND
+from tests.partners.users_xml import config_xml
 
 PROVISIONING = Path(__file__).parents[2] / "deploy" / "grafana" / "provisioning"
 ADMIN = ("admin", "hush-admin")
@@ -229,3 +231,26 @@ def test_secrets_come_by_file_and_dollars_are_meant() -> None:
         for line in text.splitlines():
             if re.match(r"\s*password:", line):
                 assert "$__file{" in line
+
+
+def test_the_operators_user_reads_and_nothing_more(tmp_path: Path) -> None:
+    """The file of ClickHouse's configuration, on the engine, but for the one attribute that it does not know."""
+    text = (PROVISIONING.parents[1] / "clickhouse" / "users.d" / "crosscredit-grafana.xml").read_text(encoding="utf-8")
+    assert "<max_execution_time><min>1</min><max>60</max><changeable_in_readonly/></max_execution_time>" in text
+    played = text.replace("<changeable_in_readonly/>", "").replace("crosscredit_grafana>", "default>")
+    played = played.replace("<default>", "<default><password></password>")
+    users = tmp_path / "users.xml"
+    whole = played.replace("</users>", "</users><quotas><default/></quotas>").replace(
+        "<profiles>", "<profiles><default/>"
+    )
+    users.write_text(whole, encoding="utf-8")
+    config = tmp_path / "config.xml"
+    config.write_text(config_xml(users), encoding="utf-8")
+    session = Session(tmp_path / "data", config)
+    try:
+        assert "GRANT SELECT ON crosscredit.* TO default" in session.ask("SHOW GRANTS", "TSV").text
+        assert session.ask("CREATE DATABASE crosscredit").is_refused
+        assert "READONLY" in session.ask("SET readonly = 0").text
+        assert session.ask("SELECT * FROM file('/etc/passwd', 'LineAsString')").is_refused
+    finally:
+        session.close()
