@@ -44,8 +44,16 @@ class Added:
 def schema_of(warehouse: Warehouse, base: str) -> Schema:
     """The tables and views of crosscredit's database.
 
-    :raises PartnerError: the views that partners need are not there.
+    :raises PartnerError: the views that partners need are not there, or the tables are spread over a cluster.
     """
+    spread = warehouse.query(
+        "SELECT name FROM system.tables WHERE database = {d:String} AND engine = 'Distributed'", {"d": base}
+    )
+    if spread:
+        raise PartnerError(
+            f"The tables of {base} are spread over several ClickHouse servers. Partners' users, row policies and views "
+            "are made on one server alone: point --clickhouse-url at one that has all rows."
+        )
     rows = warehouse.query(
         "SELECT table, name FROM system.columns WHERE database = {d:String} ORDER BY table, position", {"d": base}
     )
