@@ -59,6 +59,18 @@ def test_each_table_has_a_row_policy_for_both_users(stage: Stage) -> None:
     }
 
 
+def test_each_view_is_narrow_fenced_and_reads_as_its_owner(stage: Stage) -> None:
+    access = stage.access(FIRST)
+    made = [each.sql for each in view_statements(access) if "CREATE OR REPLACE VIEW" in each.sql]
+    assert len(made) == len(walls.PARTNER_VIEWS)
+    for view, sql in zip(access.views, made, strict=True):
+        assert sql.endswith(" LIMIT 18446744073709551615")
+        assert f"DEFINER = `{FIRST.owner}` SQL SECURITY DEFINER" in sql
+        own = "WHERE shared.program_id = 'acme-friends' AND shared.partner_id IN ('bakery', '*') LIMIT"
+        assert own in sql or "partner_id" not in view.columns, view.name
+        assert "*" not in sql.replace("'*'", "")  # columns by name: one that is added is not let through
+
+
 def test_nothing_is_open_on_the_way(stage: Stage) -> None:
     """After each statement the partner's user can read no more than at the end."""
     access = stage.access(FIRST)
