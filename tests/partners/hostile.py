@@ -171,7 +171,6 @@ ANSWERED: Final = (
     "SELECT * FROM {own}.partner_ledger LIMIT 1000 OFFSET 1",
     "SELECT * FROM {own}.partner_milestones",
     "SELECT * FROM {own}.partner_bonus_slots",
-    "SELECT * FROM merge('{own}', '.*')",
     "SELECT * FROM merge(REGEXP('.*'), 'partner_.*')",
     "SELECT * FROM viewExplain('EXPLAIN', '', (SELECT * FROM {own}.partner_clicks))",
 )

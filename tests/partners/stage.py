@@ -203,7 +203,7 @@ def make_stage(folder: Path) -> Stage:
         add = ["add", "acme-friends", "bakery", "roaster", *terms, *secrets]
         first = ["add", "acme-friends", "bakery", *terms]
         stage.told["add"] = crosscredit(front, *add)
-        stage.told["again"] = crosscredit(front, *add)
+        stage.told["again"] = crosscredit(front, *first)
         stage.told["list"] = crosscredit(front, "list", *terms)
         with front.open(BASE) as warehouse:
             _give_and_take(stage, front, warehouse)
