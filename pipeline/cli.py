@@ -14,7 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from pipeline import cli_audit, cli_kafka, cli_replay, cli_worker
+from pipeline import cli_audit, cli_kafka, cli_partner, cli_replay, cli_worker
 from pipeline.cli_terminal import console, for_the_parser, paths_of
 
 DEMO_FOLDER = Path("crosscredit-demo")
@@ -36,6 +36,7 @@ cli_kafka.add_to(app)
 cli_worker.add_to(app)
 cli_audit.add_to(app)
 cli_replay.add_to(app)
+cli_partner.add_to(app)
 
 
 class UnusableError(Exception):
@@ -203,14 +204,20 @@ def _unusable() -> tuple[type[Exception], ...]:
     from pipeline.wire.files import InputError
     from pipeline.wire.own_schemas import MissingSchemasError
 
-    found = (
+    found: tuple[type[Exception], ...] = (
         UnusableError, TermsError, InputError, DatabaseError, StateError, TermsChangedError, WarehouseError,
         SettingsError, KafkaSettingsError, MissingSchemasError,
     )  # fmt: skip
     if "pipeline.wire.schema_ids" in sys.modules:
         from pipeline.wire.schema_ids import SchemaRefusedError
 
-        return (*found, SchemaRefusedError)
+        found = (*found, SchemaRefusedError)
+    if "pipeline.partners.server" in sys.modules:
+        from pipeline.partners.grafana import GrafanaError
+        from pipeline.partners.passwords import PasswordFileError
+        from pipeline.partners.server import PartnerError
+
+        found = (*found, PartnerError, PasswordFileError, GrafanaError)
     return found
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PREFIX: Final = "CROSSCREDIT_"
+_GRAFANA: Final = f"{PREFIX}GRAFANA_"
 
 _DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)")
 _MS_OF: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
@@ -57,7 +58,7 @@ def settings_of(environment: Mapping[str, str], **flags: Any) -> Settings:
     known = {each.name: each for each in fields(Settings)}
     values: dict[str, Any] = {}
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable.startswith(f"{PREFIX}KAFKA_"):
+        if not variable.startswith(PREFIX) or variable.startswith((f"{PREFIX}KAFKA_", _GRAFANA)):
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name.endswith("_file") and name.removesuffix("_file") in known:
@@ -100,6 +101,19 @@ def _value(where: str, name: str, text: str) -> Any:
             raise SettingsError(f"{where} is {text!r}, which is no port. Write 0 (a free one) to 65535.")
         return int(text)
     return Path(text) if name == "folder" else text
+
+
+def grafana_login(environment: Mapping[str, str]) -> tuple[str, str]:
+    """User name and password of Grafana's administrator, for `crosscredit partner`.
+
+    :raises SettingsError: there is no password, or its file cannot be read.
+    """
+    username = environment.get(f"{_GRAFANA}USERNAME", "admin")
+    file = f"{_GRAFANA}PASSWORD_FILE"
+    password = _secret(file, environment[file]) if environment.get(file) else environment.get(f"{_GRAFANA}PASSWORD", "")
+    if not password:
+        raise SettingsError(f"Grafana's administrator has a password: name the file that holds it with {file}.")
+    return username, password
 
 
 def _secret(variable: str, path: str) -> str:

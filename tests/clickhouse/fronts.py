@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from email.message import Message
 from http.client import HTTPConnection
 
@@ -18,8 +18,8 @@ from pipeline.clickhouse.warehouse import Warehouse
 class FrontProcess:
     """The HTTP front in a process of its own."""
 
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "pipeline.clickhouse.front", "--port", "0", "--faults", *arguments]
+    def __init__(self, *arguments: str, module: Sequence[str] = ("pipeline.clickhouse.front",)) -> None:
+        command = [sys.executable, "-m", *module, "--port", "0", "--faults", *arguments]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         said = self.process.stdout.readline()
