@@ -19,6 +19,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.httpclient import HttpClient
 from urllib3 import Timeout
 
+from pipeline.clickhouse.cluster import create_database
 from pipeline.clickhouse.embedded import SESSION_SETTINGS
 from pipeline.clickhouse.errors import WarehouseError
 from pipeline.clickhouse.refusals import refused
@@ -96,6 +97,7 @@ def open_server(
     verify: bool,
     ca_file: str | None,
     create: bool = True,
+    cluster: str = "",
 ) -> ServerSession:
     """Connect, and create the database where it is missing, or without ``create`` refuse it.
 
@@ -131,7 +133,8 @@ def open_server(
                     "makes it when it starts."
                 )
             if not known.row_count:  # asked first, for a user that may use the database but not create one
-                client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+                plain = f"CREATE DATABASE IF NOT EXISTS `{database}`"
+                client.command(create_database(database, cluster) if cluster else plain)
             client.database = database
         except BaseException:
             with contextlib.suppress(ClickHouseError):
