@@ -29,8 +29,16 @@ SHARDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "dead_letters": ("source", "position"),
     "late_events": ("source", "position"),
     "pipeline_progress": ("name",),
+    "program_terms": ("program_id",),
+    "clicks_by_partner": ("click",),
+    "corrected_clicks": ("brand_id", "visitor_id"),
+    "credits_by_partner": ("conversion",),
+    "passed_over": ("conversion",),
+    "ledger_by_partner": ("entry",),
+    "order_amounts": ("conversion",),
+    "refund_amounts": ("refund",),
 }
-"""The columns by which a row's shard is chosen, each of them identifying."""
+"""The columns by which a row's shard is chosen, each of them in the table's sorting key, which identifies it."""
 
 EVERYWHERE: Final = frozenset({"schema_migrations"})
 """Tables that every server has whole."""
@@ -40,6 +48,9 @@ _CREATE_TABLE: Final = re.compile(rf"CREATE TABLE IF NOT EXISTS {_NAME}\s*(\(.*)
 _ENGINE: Final = re.compile(r"\bENGINE = (\w*MergeTree)(?:\(([^)]*)\))?")
 _VIEW: Final = re.compile(
     rf"(CREATE OR REPLACE VIEW|CREATE VIEW IF NOT EXISTS|DROP VIEW IF EXISTS) {_NAME}(.*)", re.DOTALL
+)
+_FEED: Final = re.compile(
+    rf"CREATE MATERIALIZED VIEW IF NOT EXISTS {_NAME} TO {_NAME} AS\b(.*?)\bFROM {_NAME}(.*)", re.DOTALL
 )
 _ALTER: Final = re.compile(rf"ALTER TABLE {_NAME}\s+(.*)", re.DOTALL)
 _DROP_TABLE: Final = re.compile(rf"DROP TABLE IF EXISTS {_NAME}(.*)", re.DOTALL)
@@ -64,6 +75,12 @@ def on_cluster(statement: str, cluster: str, database: str) -> list[str]:
         return _tables(match[1], match[2], cluster, database)
     if match := _VIEW.match(statement):
         return [f"{match[1]} `{database}`.{match[2]} {where}{match[3]}"]
+    if match := _FEED.match(statement):  # of what a server stores, to the shard that the new row belongs to
+        source = f"`{database}`.{_names(match[4])[0]}"
+        made = f"CREATE MATERIALIZED VIEW IF NOT EXISTS `{database}`.{match[1]} {where} TO `{database}`.{match[2]}"
+        return [f"{made} AS{match[3]}FROM {source}{match[5]}"]
+    if statement.startswith("INSERT INTO "):  # by the names that spread rows
+        return [statement]
     if match := _ALTER.match(statement):
         return _alterations(match[1], match[2], where, database)
     if match := _DROP_TABLE.match(statement):

@@ -26,7 +26,10 @@ from pipeline.clickhouse.refusals import refused
 
 COMPRESSIONS: Final = ("none", "lz4", "zstd")
 
-_SETTINGS: Final = {name: value for name, value in SESSION_SETTINGS.items() if name != "max_block_size"}
+_SETTINGS: Final = {
+    **{name: value for name, value in SESSION_SETTINGS.items() if name != "max_block_size"},
+    "distributed_foreground_insert": 1,  # on a cluster too, acknowledged means stored: by the shard
+}
 """Sent with each request. Blocks stay the server's size: it has the memory that an embedded engine spares."""
 
 

@@ -27,7 +27,6 @@ from pipeline.clickhouse.tables import STORED, Column, Table
 INSERT_SETTINGS: Final[Mapping[str, int | str]] = {
     # Pinned, because ClickHouse 26.2 changed defaults.
     "async_insert": 0,  # acknowledged means stored
-    "distributed_foreground_insert": 1,  # the same on a cluster: by the shard, not by whoever passes rows on
     "deduplicate_insert": "disable",  # rows are upserts; a remembered block must never swallow one
     "optimize_on_insert": 0,  # FINAL collapses repeats; doing it in the insert as well costs 1.9 us a row
     "input_format_null_as_default": 1,
