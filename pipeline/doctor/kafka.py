@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but not marked as exported
     AdminClient,
     ClusterMetadata,
@@ -24,6 +25,8 @@ from pipeline.kafka.errors import UnreachableError
 from pipeline.kafka.topics import REMEDY, cluster_with, load_topics, topic_problems
 from pipeline.topology import STEPS, TOPIC_OF, group_of
 
+_T = TypeVar("_T")
+
 ANSWER_S: Final = 10.0
 _PAUSE_S: Final = 0.2
 CODECS: Final = ("lz4", "snappy", "zstd")
@@ -31,6 +34,10 @@ CLOCKS_APART_MS: Final = 5_000
 """Clocks of servers that keep time differ by milliseconds; this much is a clock that nobody sets."""
 
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_COMING: Final = (
+    KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+)  # fmt: skip
 _EVENTS: Final = ("click", "sign_up", "order", "refund")
 
 
@@ -152,7 +159,8 @@ class KafkaDoctor:
     def _groups(self, ends: Mapping[tuple[str, int], int]) -> Iterator[Finding]:
         try:
             for step in STEPS.values():
-                yield self._group(step.name, group_of(step.name, self._namespace), ends)
+                group = group_of(step.name, self._namespace)
+                yield _patiently(partial(self._group, step.name, group, ends))
         except KafkaException as error:
             text = f"{self._where} does not tell about consumer groups: {error.args[0].str()}."
             yield wrong("groups", text, "Let this user describe consumer groups.")
@@ -182,15 +190,12 @@ class KafkaDoctor:
         told = self._admin.list_topics(timeout=ANSWER_S).topics
         names = [topic.name for topic in self._topics]
         asked = {TopicPartition(name, number): _LATEST for name in names for number in told[name].partitions}
-        until = time.monotonic() + ANSWER_S
-        while True:
+
+        def ask() -> dict[tuple[str, int], int]:
             answers = self._admin.list_offsets(asked, request_timeout=ANSWER_S)
-            try:
-                return {(each.topic, each.partition): int(_result(answer).offset) for each, answer in answers.items()}
-            except KafkaException as error:  # leaders change, and those of new topics have just been chosen
-                if not error.args[0].retriable() or time.monotonic() > until:
-                    raise
-            time.sleep(_PAUSE_S)
+            return {(each.topic, each.partition): int(_result(answer).offset) for each, answer in answers.items()}
+
+        return _patiently(ask)
 
     # -- clocks
 
@@ -233,6 +238,18 @@ _ALTER: Final = (
     "Alter it to what is expected (kafka-configs.sh); with other partitions it cannot be kept, for keys would move: "
     "delete it if its records are not needed, and run crosscredit topics create."
 )
+
+
+def _patiently(ask: Callable[[], _T]) -> _T:
+    """Leaders and coordinators change, and those of a new topic or broker have just been chosen."""
+    until = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _COMING or time.monotonic() > until:
+                raise
+        time.sleep(_PAUSE_S)
 
 
 def _result(future: Any) -> Any:
