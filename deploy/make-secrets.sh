@@ -23,7 +23,8 @@ sha256_of() { # name
     tr -d '\n' <"$folder/$1" | sha256sum | cut -d ' ' -f 1
 }
 
-for name in clickhouse-password clickhouse-admin-password grafana-admin-password operators-token milestones-token; do
+for name in clickhouse-password clickhouse-admin-password clickhouse-grafana-password grafana-admin-password \
+    operators-token milestones-token; do
     [ -s "$folder/$name" ] || put "$name" "$(random)"
 done
 
@@ -35,5 +36,8 @@ done
         <crosscredit_admin>
             <password_sha256_hex>$(sha256_of clickhouse-admin-password)</password_sha256_hex>
         </crosscredit_admin>
+        <crosscredit_grafana>
+            <password_sha256_hex>$(sha256_of clickhouse-grafana-password)</password_sha256_hex>
+        </crosscredit_grafana>
     </users>
 </clickhouse>"

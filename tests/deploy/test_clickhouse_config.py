@@ -18,6 +18,7 @@ from tests.deploy.composed import ROOT, environment_of, service
 
 CONFIG = (ROOT / "deploy/clickhouse/config.d/crosscredit.xml").read_text(encoding="utf-8")
 USERS = (ROOT / "deploy/clickhouse/users.d/crosscredit.xml").read_text(encoding="utf-8")
+OTHERS = [each for each in (ROOT / "deploy/clickhouse/users.d").glob("*.xml") if each.name != "crosscredit.xml"]
 START = """
 import chdb, os, sys
 print(chdb.connect(sys.argv[1]).query("SELECT 1", "TSV").bytes().decode(), flush=True)
@@ -39,6 +40,8 @@ def starts(folder: Path, config: str, users: str) -> bool:
     (folder / "users.xml").write_text(PLAIN_USERS, encoding="utf-8")
     (folder / "config.d/crosscredit.xml").write_text(config, encoding="utf-8")
     (folder / "users.d/crosscredit.xml").write_text(users, encoding="utf-8")
+    for each in OTHERS:
+        (folder / "users.d" / each.name).write_text(each.read_text(encoding="utf-8"), encoding="utf-8")
     passwords = (secrets / "clickhouse-users.xml").read_text(encoding="utf-8")
     (folder / "users.d/crosscredit-passwords.xml").write_text(passwords, encoding="utf-8")
     done = subprocess.run(
@@ -85,7 +88,8 @@ def test_every_grant_is_one_that_the_engine_knows() -> None:
 
 def test_compose_mounts_these_files_and_the_passwords_beside_them() -> None:
     targets = {volume["target"] for volume in service("clickhouse")["volumes"]}
-    assert "/etc/clickhouse-server/config.d/crosscredit.xml" in targets
-    assert "/etc/clickhouse-server/users.d/crosscredit.xml" in targets
+    for folder in ("config.d", "users.d"):
+        for each in (ROOT / "deploy/clickhouse" / folder).iterdir():
+            assert f"/etc/clickhouse-server/{folder}/{each.name}" in targets
     (secret,) = service("clickhouse")["secrets"]
     assert secret["target"].startswith("/etc/clickhouse-server/users.d/")

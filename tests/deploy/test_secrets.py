@@ -15,7 +15,11 @@ import pytest
 from tests.deploy.composed import ROOT, composed
 
 SCRIPT = ROOT / "deploy" / "make-secrets.sh"
-USERS = {"crosscredit": "clickhouse-password", "crosscredit_admin": "clickhouse-admin-password"}
+USERS = {
+    "crosscredit": "clickhouse-password",
+    "crosscredit_admin": "clickhouse-admin-password",
+    "crosscredit_grafana": "clickhouse-grafana-password",
+}
 
 
 def made(folder: Path) -> dict[str, str]:
