@@ -208,3 +208,21 @@ def test_prometheus_asks_the_workers_where_they_answer() -> None:
     assert found["names"] == ["worker"]
     assert str(found["port"]) == environment_of("worker")["CROSSCREDIT_STATUS_PORT"] == service("worker")["expose"][0]
     assert environment_of("worker")["CROSSCREDIT_STATUS_HOST"] == "0.0.0.0"  # noqa: S104  inside of its container
+
+
+def test_what_operations_md_says_to_add_can_be_added(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (added,) = re.findall(r"```yaml compose\n(.*?)```", text, re.DOTALL)
+    override = tmp_path / "docker-compose.override.yml"
+    override.write_text(added, encoding="utf-8")
+    done = compose("--file", str(override), "--profile", "*", "config", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    worker = yaml.safe_load(done.stdout)["services"]["worker"]
+    assert worker["environment"].items() >= environment_of("worker").items()
+    assert "/etc/crosscredit/webhooks" in {volume["target"] for volume in worker["volumes"]}
+
+
+def test_operations_md_names_every_image_with_its_tag() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name in set(SERVICES) - set(OURS):
+        assert f"`{service(name)['image']}`" in text
