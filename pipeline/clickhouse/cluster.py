@@ -31,7 +31,7 @@ SHARDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "pipeline_progress": ("name",),
     "program_terms": ("program_id",),
     "clicks_by_partner": ("click",),
-    "corrected_clicks": ("brand_id", "visitor_id"),
+    "corrected_clicks": ("click",),
     "credits_by_partner": ("conversion",),
     "passed_over": ("conversion",),
     "ledger_by_partner": ("entry",),
@@ -50,7 +50,7 @@ _VIEW: Final = re.compile(
     rf"(CREATE OR REPLACE VIEW|CREATE VIEW IF NOT EXISTS|DROP VIEW IF EXISTS) {_NAME}(.*)", re.DOTALL
 )
 _FEED: Final = re.compile(
-    rf"CREATE MATERIALIZED VIEW IF NOT EXISTS {_NAME} TO {_NAME} AS\b(.*?)\bFROM {_NAME}(.*)", re.DOTALL
+    rf"CREATE MATERIALIZED VIEW IF NOT EXISTS {_NAME} TO {_NAME} AS\b(.*?)\bFROM {_NAME}(\s+AS\s+\w+)?(.*)", re.DOTALL
 )
 _ALTER: Final = re.compile(rf"ALTER TABLE {_NAME}\s+(.*)", re.DOTALL)
 _DROP_TABLE: Final = re.compile(rf"DROP TABLE IF EXISTS {_NAME}(.*)", re.DOTALL)
@@ -76,9 +76,9 @@ def on_cluster(statement: str, cluster: str, database: str) -> list[str]:
     if match := _VIEW.match(statement):
         return [f"{match[1]} `{database}`.{match[2]} {where}{match[3]}"]
     if match := _FEED.match(statement):  # of what a server stores, to the shard that the new row belongs to
-        source = f"`{database}`.{_names(match[4])[0]}"
+        source = f"`{database}`.{_names(match[4])[0]}{match[5] or f' AS {match[4]}'}"
         made = f"CREATE MATERIALIZED VIEW IF NOT EXISTS `{database}`.{match[1]} {where} TO `{database}`.{match[2]}"
-        return [f"{made} AS{match[3]}FROM {source}{match[5]}"]
+        return [f"{made} AS{match[3]}FROM {source}{match[6]}"]
     if statement.startswith("INSERT INTO "):  # by the names that spread rows
         return [statement]
     if match := _ALTER.match(statement):

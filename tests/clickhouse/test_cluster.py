@@ -83,7 +83,10 @@ def test_a_row_never_changes_its_shard(warehouse: Warehouse) -> None:
          ["ALTER TABLE `db`.orders_local ON CLUSTER c MODIFY SETTING deduplicate_merge_projection_mode = 'rebuild'"]),
         ("CREATE MATERIALIZED VIEW IF NOT EXISTS feed TO order_amounts AS SELECT a FROM orders WHERE FROM_x",
          ["CREATE MATERIALIZED VIEW IF NOT EXISTS `db`.feed ON CLUSTER c TO `db`.order_amounts "
-          "AS SELECT a FROM `db`.orders_local WHERE FROM_x"]),
+          "AS SELECT a FROM `db`.orders_local AS orders WHERE FROM_x"]),
+        ("CREATE MATERIALIZED VIEW IF NOT EXISTS feed TO order_amounts AS SELECT o.a FROM orders AS o WHERE b",
+         ["CREATE MATERIALIZED VIEW IF NOT EXISTS `db`.feed ON CLUSTER c TO `db`.order_amounts "
+          "AS SELECT o.a FROM `db`.orders_local AS o WHERE b"]),
         ("INSERT INTO orders SELECT * FROM orders", ["INSERT INTO orders SELECT * FROM orders"]),
         ("DROP VIEW IF EXISTS v", ["DROP VIEW IF EXISTS `db`.v ON CLUSTER c"]),
         ("DROP TABLE IF EXISTS orders", ["DROP TABLE IF EXISTS `db`.orders_local ON CLUSTER c",
