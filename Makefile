@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo live down test lint bench bench-live bench-memory bench-panels dashboards screenshots soak lock clean
+.PHONY: help setup setup-dev demo live down secrets test lint bench bench-live bench-memory bench-panels dashboards screenshots soak lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ live: $(VENV)/.run ## Run the live pipeline on a local Kafka: a page that change
 
 down: ## End what `make live` started
 	@$(BIN)/crosscredit stack down
+
+secrets: ## Make the passwords that docker-compose.yml reads, where they are missing
+	@sh deploy/make-secrets.sh deploy/secrets
 
 test: $(VENV)/.dev ## Run all tests
 	@$(BIN)/python -m pytest

@@ -114,32 +114,25 @@ def _audit(
     from pipeline.agents.outcomes import Outcomes
     from pipeline.audit.audit import Audit
     from pipeline.audit.settled import Settled
-    from pipeline.clickhouse.warehouse import Warehouse
     from pipeline.embedded.progress import TerminalWatcher
     from pipeline.kafka.clients import confluent_config
-    from pipeline.kafka.topics import load_topics, verify_topics
-    from pipeline.topology import TOPIC_OF, group_of
+    from pipeline.kafka.topics import verify_all_topics
+    from pipeline.opening import schemas_of, warehouse_of
+    from pipeline.topology import group_of
     from pipeline.wire.kafka_events import InputDecoder
     from pipeline.wire.messages import Messages
-    from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas
 
     config = confluent_config(kafka)
-    verify_topics(config, load_topics())
-    schemas: Any = RegistrySchemas(settings.registry) if settings.registry else LocalSchemas()
+    partitions = verify_all_topics(config)
+    schemas = schemas_of(settings)
 
     def log_of(step: str) -> LogReader:
         return LogReader(config, group_of(step, settings.namespace))
 
     with ExitStack() as stack:
         written = stack.enter_context(_opened(output)) if output is not None else None
-        warehouse = stack.enter_context(
-            Warehouse.server(
-                settings.clickhouse_url, settings.clickhouse_database, username=settings.clickhouse_username,
-                password=settings.clickhouse_password, answer_timeout_s=600.0, create=False,
-            )
-        )  # fmt: skip
+        warehouse = stack.enter_context(warehouse_of(settings, answer_timeout_s=600.0, create=False))
         log = stack.enter_context(closing(log_of("identity")))
-        partitions = log.partitions(TOPIC_OF["click"])
         settled = stack.enter_context(closing(Settled(log_of, partitions, patience_s, say)))
         audit = Audit(
             catalogue, InputDecoder(schemas), Outcomes(Messages(schemas)), log, settled, warehouse,

@@ -62,12 +62,12 @@ def produce_command(
     from pipeline.kafka.clients import confluent_config
     from pipeline.kafka.produce import produce
     from pipeline.kafka.produce_summary import print_produced
+    from pipeline.opening import schemas_of
+    from pipeline.settings import settings_of
     from pipeline.wire.files import open_sources
-    from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas
 
     config = confluent_config(_kafka_settings(bootstrap))
-    address = registry or os.environ.get("CROSSCREDIT_REGISTRY", "")
-    schemas = RegistrySchemas(address) if address else LocalSchemas()
+    schemas = schemas_of(settings_of(os.environ, registry=registry))
     sources = open_sources(paths_of(input))
     produced = produce(config, schemas, sources, resume=resume, rejected=rejected, tell=say)
     print_produced(console(), produced, rejected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
@@ -107,24 +107,23 @@ def _replay(
     from pipeline.agents.log_reader import LogReader
     from pipeline.agents.outcomes import Outcomes
     from pipeline.kafka.clients import KafkaSettings, confluent_config
-    from pipeline.kafka.topics import load_topics, verify_topics
+    from pipeline.kafka.topics import verify_all_topics
+    from pipeline.opening import schemas_of
     from pipeline.replay.replay import Replay
     from pipeline.replay.summary import print_replayed
     from pipeline.settings import settings_of
-    from pipeline.topology import TOPIC_OF, group_of
+    from pipeline.topology import group_of
     from pipeline.wire.kafka_events import InputDecoder
     from pipeline.wire.messages import Messages
-    from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas
 
     settings = settings_of(
         os.environ, registry=common.registry, namespace=common.namespace, max_future=max_future
     )  # fmt: skip
     config = confluent_config(KafkaSettings.from_environment(os.environ, common.bootstrap))
-    schemas: Any = RegistrySchemas(settings.registry) if settings.registry else LocalSchemas()
-    verify_topics(config, load_topics())
+    schemas = schemas_of(settings)
+    partitions = verify_all_topics(config)
     log = LogReader(config, group_of("identity", settings.namespace))
     try:
-        partitions = log.partitions(TOPIC_OF["click"])
         letters = read_letters(log, Outcomes(Messages(schemas)), record, partitions)
     finally:
         log.close()

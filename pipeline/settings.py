@@ -15,6 +15,7 @@ from typing import Any, Final
 PREFIX: Final = "CROSSCREDIT_"
 _GRAFANA: Final = f"{PREFIX}GRAFANA_"
 
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d|w)")
 _MS_OF: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
@@ -32,7 +33,12 @@ class Settings:
     clickhouse_database: str = "crosscredit"
     clickhouse_username: str = "default"
     clickhouse_password: str = field(default="", repr=False)  # or CROSSCREDIT_CLICKHOUSE_PASSWORD_FILE
+    clickhouse_ca_file: str = ""  # the authority that signed an https address's certificate, if no public one did
+    clickhouse_cluster: str = ""  # a cluster over which tables are replicated and sharded; empty: one server
     registry: str = ""  # the address of a schema registry; empty: the schemas that come with the program
+    registry_username: str = ""
+    registry_password: str = field(default="", repr=False)  # or CROSSCREDIT_REGISTRY_PASSWORD_FILE
+    registry_ca_file: str = ""
     namespace: str = "crosscredit"  # consumer groups are called <namespace>.<step>
     instance: str = ""  # a name that is the same after a restart; empty: host name and folder
     allowed_lateness_ms: int = 86_400_000
@@ -53,7 +59,7 @@ class Settings:
 def settings_of(environment: Mapping[str, str], **flags: Any) -> Settings:
     """The settings of an environment, under flags (None: not given).
 
-    :raises SettingsError: a value that cannot be used, or a variable that no setting has.
+    :raises SettingsError: a value that cannot be used, a variable that no setting has, or a secret given twice.
     """
     known = {each.name: each for each in fields(Settings)}
     values: dict[str, Any] = {}
@@ -62,6 +68,8 @@ def settings_of(environment: Mapping[str, str], **flags: Any) -> Settings:
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name.endswith("_file") and name.removesuffix("_file") in known:
+            if variable.removesuffix("_FILE") in environment:
+                raise SettingsError(f"{variable.removesuffix('_FILE')} and {variable} are both set. Keep one of them.")
             name, text = name.removesuffix("_file"), _secret(variable, text)
         name = _with_unit(name, known)
         if name not in known:
@@ -75,6 +83,12 @@ def settings_of(environment: Mapping[str, str], **flags: Any) -> Settings:
     settings = replace(Settings(), **values)
     if settings.log_format not in ("text", "json"):
         raise SettingsError(f"log_format is {settings.log_format!r}. Write text or json.")
+    if settings.clickhouse_cluster and not _NAME.fullmatch(settings.clickhouse_cluster):
+        raise SettingsError(
+            f"clickhouse_cluster is {settings.clickhouse_cluster!r}. Write a name as in remote_servers."
+        )
+    if settings.registry_password and not settings.registry_username:
+        raise SettingsError(f"A password for the registry needs a user too. Set {PREFIX}REGISTRY_USERNAME.")
     return settings
 
 
@@ -118,7 +132,11 @@ def grafana_login(environment: Mapping[str, str]) -> tuple[str, str]:
 
 def _secret(variable: str, path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        text = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        remedy = "Mend the path or its rights."
-        raise SettingsError(f"{variable} names {path}, which cannot be read ({error}). {remedy}") from error
+        why = error.strerror if isinstance(error, OSError) else "not text"
+        remedy = "Mend the path or its rights; for `docker compose`, make the files with `make secrets`."
+        raise SettingsError(f"{variable} names {path}, which cannot be read ({why}). {remedy}") from error
+    if not text:
+        raise SettingsError(f"{variable} names {path}, which is empty. Put the secret into it.")
+    return text

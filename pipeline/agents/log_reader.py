@@ -49,11 +49,6 @@ class LogReader:
             }
         )
 
-    def partitions(self, topic: str) -> int:
-        """How many partitions the topic has."""
-        found = self._ask(lambda: self._consumer.list_topics(topic, timeout=_TIMEOUT_S)).topics[topic]
-        return len(found.partitions)
-
     def committed(self, topic: str, partition: int) -> int:
         """The group's committed offset; 0 if there is none."""
         (found,) = self._ask(

@@ -21,8 +21,8 @@ from pipeline.agents.worker import Worker
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings
+from pipeline.opening import schemas_of, warehouse_of
 from pipeline.settings import Settings
-from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas, Schemas
 
 STOP_AT_MOST_S: Final = 30.0
 """After which a worker that stops or has failed is ended: nothing is lost, for nothing unfinished counts as done."""
@@ -44,13 +44,10 @@ def run_worker(
     :raises WorkerFailedError: something went wrong that a restart may mend.
     """
     set_up_logs(settings.log_format)
-    schemas: Schemas = RegistrySchemas(settings.registry) if settings.registry else LocalSchemas()
+    schemas = schemas_of(settings)
 
     def warehouse() -> Warehouse:
-        return Warehouse.server(
-            settings.clickhouse_url, settings.clickhouse_database, username=settings.clickhouse_username,
-            password=settings.clickhouse_password,
-        )  # fmt: skip
+        return warehouse_of(settings)
 
     async def work() -> None:
         worker = Worker(

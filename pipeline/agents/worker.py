@@ -50,7 +50,7 @@ from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings, confluent_config, faust_credentials
 from pipeline.kafka.errors import RefusedError, UnreachableError
-from pipeline.kafka.topics import load_topics, verify_topics
+from pipeline.kafka.topics import verify_all_topics
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.state.store import Store
@@ -209,12 +209,7 @@ class Worker:
         return None
 
     def _count_partitions(self) -> int:
-        verify_topics(self._config, load_topics())
-        log_reader = self._log("identity")
-        try:
-            return log_reader.partitions(TOPIC_OF["click"])
-        finally:
-            log_reader.close()
+        return verify_all_topics(self._config)
 
     def _migrated(self) -> Warehouse:
         warehouse = self._open_warehouse()

@@ -112,6 +112,12 @@ def open_embedded(folder: Path | None, database: str | None) -> EmbeddedSession:
             except BaseException:
                 client.close()
                 raise
+        except ImportError as error:
+            _release(engine)
+            raise WarehouseError(
+                "The embedded ClickHouse is not installed here (the package chdb). Use the image of the target `whole`,"
+                " or install crosscredit with all it needs: pip install --require-hashes -r requirements.lock"
+            ) from error
         except ClickHouseError as error:
             _release(engine)
             raise WarehouseUnavailableError(

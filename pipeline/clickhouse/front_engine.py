@@ -34,7 +34,9 @@ _DATA: Final = re.compile(
 )
 _TARGET: Final = re.compile(r"\s*INSERT\s+INTO\s+(?:TABLE\s+)?((?:`[^`]+`|\w|\.)+)\s*(\([^)]*\))?", re.IGNORECASE)
 _LAST_FORMAT: Final = re.compile(rb"\bFORMAT\s+(\w+)\s*;?\s*$", re.IGNORECASE)
-_ANSWERING: Final = re.compile(rb"[\s(]*(?:SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|FROM|CHECK)\b", re.IGNORECASE)
+_ANSWERING: Final = re.compile(
+    rb"[\s(]*(?:SELECT|WITH|SHOW|DESC|DESCRIBE|EXISTS|EXPLAIN|FROM|CHECK(?!\s+GRANT))\b", re.IGNORECASE
+)
 
 
 class EngineError(Exception):

@@ -90,14 +90,30 @@ def pending(known: Sequence[Migration], applied: Iterable[tuple[int, str, str]])
     return (migration for migration in known if migration.number not in done)
 
 
+def _as_written(statement: str) -> Sequence[str]:
+    return (statement,)
+
+
 def apply(
     known: Sequence[Migration],
     command: Callable[[str, Mapping[str, object]], None],
     query: Callable[[str], Sequence[tuple[int, str, str]]],
-) -> None:
-    """Bring the current database to the newest schema. ``command`` runs one statement, ``query`` returns rows."""
-    command(CREATE_RECORD, {})
-    for migration in pending(known, query(READ_RECORD)):
+    form: Callable[[str], Sequence[str]] = _as_written,
+    again: bool = False,
+) -> list[str]:
+    """Bring the current database to the newest schema, and return the names of what was applied.
+
+    ``command`` runs one statement, ``query`` returns rows. ``form`` gives the statements to run instead of one. With
+    ``again`` those that were applied are run once more.
+    """
+    for each in form(CREATE_RECORD.strip()):
+        command(each, {})
+    applied = []
+    missing = pending(known, query(READ_RECORD))
+    for migration in known if again else missing:
         for statement in migration.statements:
-            command(statement, {})
+            for each in form(statement):
+                command(each, {})
         command(WRITE_RECORD, {"number": migration.number, "name": migration.name, "sha256": migration.sha256})
+        applied.append(migration.name)
+    return applied

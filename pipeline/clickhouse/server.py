@@ -19,13 +19,17 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.httpclient import HttpClient
 from urllib3 import Timeout
 
+from pipeline.clickhouse.cluster import create_database
 from pipeline.clickhouse.embedded import SESSION_SETTINGS
 from pipeline.clickhouse.errors import WarehouseError
 from pipeline.clickhouse.refusals import refused
 
 COMPRESSIONS: Final = ("none", "lz4", "zstd")
 
-_SETTINGS: Final = {name: value for name, value in SESSION_SETTINGS.items() if name != "max_block_size"}
+_SETTINGS: Final = {
+    **{name: value for name, value in SESSION_SETTINGS.items() if name != "max_block_size"},
+    "distributed_foreground_insert": 1,  # on a cluster too, acknowledged means stored: by the shard
+}
 """Sent with each request. Blocks stay the server's size: it has the memory that an embedded engine spares."""
 
 
@@ -96,6 +100,7 @@ def open_server(
     verify: bool,
     ca_file: str | None,
     create: bool = True,
+    cluster: str = "",
 ) -> ServerSession:
     """Connect, and create the database where it is missing, or without ``create`` refuse it.
 
@@ -131,7 +136,8 @@ def open_server(
                     "makes it when it starts."
                 )
             if not known.row_count:  # asked first, for a user that may use the database but not create one
-                client.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+                plain = f"CREATE DATABASE IF NOT EXISTS `{database}`"
+                client.command(create_database(database, cluster) if cluster else plain)
             client.database = database
         except BaseException:
             with contextlib.suppress(ClickHouseError):

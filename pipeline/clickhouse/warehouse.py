@@ -17,6 +17,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from pipeline.clickhouse import schema
+from pipeline.clickhouse.cluster import on_cluster
 from pipeline.clickhouse.embedded import open_embedded
 from pipeline.clickhouse.errors import WarehouseError
 from pipeline.clickhouse.refusals import refused
@@ -55,9 +56,10 @@ class Session(Protocol):
 class Warehouse:
     """Tables, views and queries of one database. Close it, or use it as a context manager."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, cluster: str = "") -> None:
         """Of an open session whose database exists; see :meth:`embedded` for the usual way."""
         self._session = session
+        self._cluster = cluster
         self._client = session.client
         self._is_open = True
 
@@ -87,13 +89,15 @@ class Warehouse:
         verify: bool = True,
         ca_file: str | None = None,
         create: bool = True,
+        cluster: str = "",
     ) -> Self:
         """A ClickHouse server's HTTP interface, ``http(s)://HOST:PORT``; creates the database where it is missing.
 
         A call waits at most ``connect_timeout_s`` for a connection and ``answer_timeout_s`` for each part of an answer.
         Several threads may share it. ``compression`` of inserts and answers is none, lz4 or zstd: none costs the client
         least; choose lz4 where the network is paid for. Call :meth:`migrate` before use. Without ``create``, for
-        whoever only reads, a database that is missing is a WarehouseError.
+        whoever only reads, a database that is missing is a WarehouseError. ``cluster`` names one of the server's
+        ``remote_servers``, over whose servers the tables are spread.
 
         :raises WarehouseError: no such address, wrong password, or the user may not create the database.
         :raises WarehouseUnavailableError: nobody answers there, or not in time.
@@ -108,7 +112,9 @@ class Warehouse:
                 verify=verify,
                 ca_file=ca_file,
                 create=create,
-            )
+                cluster=cluster,
+            ),
+            cluster,
         )
 
     def __enter__(self) -> Self:
@@ -117,14 +123,21 @@ class Warehouse:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def migrate(self) -> None:
-        """Create or upgrade the tables and views.
+    def migrate(self, *, again: bool = False) -> list[str]:
+        """Create or upgrade the tables and views; returns the names of the migrations that were applied.
+
+        ``again`` applies all of them, which changes nothing but where something is missing.
 
         :raises WarehouseError: the database is newer than the program, or an applied migration was changed.
         """
         with self._refused("create its tables"):
-            schema.apply(schema.packaged_migrations(), self._command, self._records)
+            known = schema.packaged_migrations()
+            if self._cluster:
+                applied = schema.apply(known, self._command, self._records, self._on_cluster, again)
+            else:
+                applied = schema.apply(known, self._command, self._records, again=again)
             self._session.tune([*STORED, *COPIES])
+        return applied
 
     def insert(self, table: str, columns: pa.Table) -> None:
         """Upsert rows; stored when it returns. Harmless to repeat after an error.
@@ -165,6 +178,11 @@ class Warehouse:
         with self._refused("run a statement"):
             self._client.command(sql)
 
+    def has_grant(self, grant: str, database: str) -> bool:
+        """Whether this user was granted that, such as INSERT, on every table of a database."""
+        with self._refused("tell a user's grants"):
+            return str(self._client.command(f"CHECK GRANT {grant} ON `{database}`.*")).strip() == "1"
+
     def write_json(self, sql: str, path: Path) -> int:
         """Write the rows of a SELECT to ``path`` as JSON Lines, in bounded memory; returns how many.
 
@@ -199,6 +217,9 @@ class Warehouse:
 
     def _refused(self, what: str) -> AbstractContextManager[None]:
         return refused(what, self._session.name)
+
+    def _on_cluster(self, statement: str) -> list[str]:
+        return on_cluster(statement, self._cluster, self._client.database or "default")
 
     def _command(self, sql: str, parameters: Mapping[str, object]) -> None:
         self._client.command(sql, parameters=dict(parameters))

@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # public, but
 
 from pipeline.kafka.clients import ConfluentConfig, refusal
 from pipeline.kafka.errors import TopicsError, UnreachableError
+from pipeline.topology import TOPIC_OF
 from pipeline.wire.own_schemas import schemas_folder
 
 _ANSWER_S: Final = 10.0
@@ -93,6 +94,31 @@ def verify_topics(config: ConfluentConfig, topics: Sequence[Topic], partitions: 
     if problems:
         remedies = ([REMEDY] if missing else []) + ([_ALTER] if len(problems) > len(missing) else [])
         raise TopicsError("\n".join(["Topics are not as declared in schemas/topics:", *problems, *remedies]))
+
+
+def verify_all_topics(config: ConfluentConfig) -> int:
+    """Verify every declared topic; returns the number of partitions, which all must have alike, whatever it is.
+
+    TopicsError and UnreachableError as :func:`verify_topics`.
+    """
+    topics = load_topics()
+    partitions = _Admin(config).existing().get(TOPIC_OF["click"], topics[0].partitions)
+    verify_topics(config, topics, partitions)
+    return partitions
+
+
+def topic_problems(config: ConfluentConfig, topics: Sequence[Topic]) -> dict[str, list[str]]:
+    """What is wrong with each topic that is missing or not as declared; all must have as many partitions as the clicks.
+
+    UnreachableError if nobody answers.
+    """
+    admin = _Admin(config)
+    existing = admin.existing()
+    found = {topic.name: ["It does not exist."] for topic in topics if topic.name not in existing}
+    for line in _mismatches(admin, existing, topics, existing.get(TOPIC_OF["click"])):
+        name, _, problem = line.partition(": ")
+        found.setdefault(name, []).append(problem)
+    return found
 
 
 def cluster_with(config: ConfluentConfig, names: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
+from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
 from rocksdict import WriteBatch as RocksBatch
 
 from pipeline.state.absence import AbsenceFilter
@@ -137,6 +137,29 @@ class RocksStore:
             table.close()
         self._tables.clear()
         self._db.close()
+
+
+def stored(folder: Path, table: str, key: bytes) -> bytes | None:
+    """What a store in ``folder`` has under ``key``; another process may have it open meanwhile.
+
+    :raises StateError: the folder holds no store that can be read.
+    """
+    cache = Cache(MEBIBYTE)
+    families = {name: _options(name, cache, 1) for name in TABLES}
+    try:
+        store = Rdict(
+            str(folder),
+            _options("default", cache, 1),
+            column_families={"default": _options("default", cache, 1), **families},
+            access_type=AccessType.read_only(),
+        )
+    except Exception as error:  # rocksdict raises bare Exception
+        raise StateError(_remedy(folder, str(error))) from error
+    try:
+        value: bytes | None = store.get_column_family(table).get(key)
+        return value
+    finally:
+        store.close()
 
 
 def _options(table: str, cache: Cache, write_buffer_mib: int) -> Options:

@@ -21,6 +21,7 @@ HEADER_BYTES: Final = 5
 
 _UNKNOWN_FOR_S: Final = 30.0  # an unknown id is asked for again after this long
 _SCHEMA_NOT_FOUND: Final = 40403
+_NOT_THERE: Final = frozenset({40401, 40402, _SCHEMA_NOT_FOUND})  # subject, version, schema
 _SETTINGS: Final[Mapping[str, Any]] = {"timeout": 5.0, "max.retries": 1, "retries.wait.ms": 200}
 
 
@@ -47,6 +48,15 @@ class Schemas(Protocol):
 
     def schema_of(self, schema_id: int) -> Any:
         """The schema with that id as parsed JSON, not to be changed. UnknownSchemaError, RegistryUnavailableError."""
+
+
+def open_schemas(registry: str, username: str = "", password: str = "", ca_file: str = "") -> Schemas:
+    """The schemas of the registry at that address, or, where it is "", those that come with the program."""
+    if not registry:
+        return LocalSchemas()
+    credentials = {"basic.auth.user.info": f"{username}:{password}"} if username else {}
+    authority = {"ssl.ca.location": ca_file} if ca_file else {}
+    return RegistrySchemas(registry, {**credentials, **authority})
 
 
 def header(schema_id: int) -> bytes:
@@ -127,6 +137,37 @@ class RegistrySchemas:
             except Exception as error:  # noqa: BLE001  # the client lets through whatever HTTP, TLS and JSON raise
                 self._unavailable(error)
         return self._ids[record]
+
+    def is_registered(self, record: str) -> bool:
+        """Whether the registry has the newest schema of a record; nothing is registered.
+
+        RegistryUnavailableError; SchemaRefusedError if it has not and would refuse it.
+        """
+        name, subject = newest_version(record, self._folder), f"{topic_of(record)}-value"
+        schema = self._library.Schema(schema_text(name, self._folder), "AVRO")
+        try:
+            self._client.lookup_schema(subject, schema)
+        except self._library.SchemaRegistryError as error:
+            if error.error_code not in _NOT_THERE:
+                self._unavailable(error)
+        except Exception as error:  # noqa: BLE001  as above
+            self._unavailable(error)
+        else:
+            return True
+        try:
+            is_taken = self._client.test_compatibility(subject, schema)
+        except self._library.SchemaRegistryError as error:
+            if error.error_code not in _NOT_THERE:
+                self._unavailable(error)
+            return False  # there is no such subject yet, and the first schema is always taken
+        except Exception as error:  # noqa: BLE001  as above
+            self._unavailable(error)
+        if not is_taken:
+            raise SchemaRefusedError(
+                f"the schema registry {self._shown_url} would not take {name}.avsc for the subject {subject}: it is"
+                " not compatible with what stands there"
+            )
+        return False
 
     def schema_of(self, schema_id: int) -> Any:
         """See :class:`Schemas`."""
