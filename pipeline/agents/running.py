@@ -22,6 +22,7 @@ from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings
 from pipeline.settings import Settings
+from pipeline.webhooks.endpoints import load_endpoints
 from pipeline.wire.schema_ids import LocalSchemas, RegistrySchemas, Schemas
 
 STOP_AT_MOST_S: Final = 30.0
@@ -52,9 +53,12 @@ def run_worker(
             password=settings.clickhouse_password,
         )  # fmt: skip
 
+    endpoints = load_endpoints(settings.webhooks, catalogue) if "notify" in steps and settings.webhooks else None
+
     async def work() -> None:
         worker = Worker(
-            settings, kafka, catalogue, steps, schemas=schemas, warehouse=warehouse, on_end=_start_watchdog
+            settings, kafka, catalogue, steps, schemas=schemas, warehouse=warehouse, on_end=_start_watchdog,
+            endpoints=endpoints,
         )  # fmt: skip
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):
