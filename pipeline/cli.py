@@ -14,7 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from pipeline import cli_audit, cli_kafka, cli_replay, cli_worker
+from pipeline import cli_audit, cli_kafka, cli_replay, cli_webhooks, cli_worker
 from pipeline.cli_terminal import console, for_the_parser, paths_of
 
 DEMO_FOLDER = Path("crosscredit-demo")
@@ -36,6 +36,7 @@ cli_kafka.add_to(app)
 cli_worker.add_to(app)
 cli_audit.add_to(app)
 cli_replay.add_to(app)
+cli_webhooks.add_to(app)
 
 
 class UnusableError(Exception):

@@ -303,7 +303,7 @@ class Worker:
         if step.name == "notify":
             assert self._endpoints is not None, "the command line does not run notify without endpoints"  # noqa: S101
             notifying = Notifying(
-                self._endpoints, self._catalogue, outcomes, self.metrics, warehouse, self._log_opener(step),
+                self._endpoints, self._catalogue, outcomes, self.metrics, warehouse, partial(self._log, "notify"),
                 self._partitions,
             )  # fmt: skip
             notifying.start()

@@ -161,7 +161,8 @@ class _Lane:
         except TimeoutError:
             return Answer(0, f"no answer within {endpoint.timeout_s:.0f} s", 0)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(0, f"{type(error).__name__}: {error}"[:MOST_READ_BYTES], 0)
+            cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            return Answer(0, f"{type(error).__name__}: {cause}"[:MOST_READ_BYTES], 0)
         words = "a redirect, which is not followed" if 300 <= status < 400 else " ".join(said.split())
         return Answer(status, f"{status}: {words}" if words else str(status), int(asked) if asked.isdigit() else 0)
 

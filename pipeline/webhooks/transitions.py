@@ -77,15 +77,12 @@ def transitions(memory: Memory, outcome: Outcome, final_through: int | None) -> 
     found: list[Transition] = []
     if outcome.version < memory.told_version:
         return found, None
-    moved = outcome.audience != memory.audience
-    if memory.is_up and (moved or outcome.up_at is None):
+    if memory.is_up and (outcome.audience != memory.audience or outcome.up_at is None):
         found.append(_told(memory, outcome, memory.audience, memory.at, is_up=False, is_correction=True))
-    if moved:
-        memory.audience = ""
     if outcome.up_at is None:
         return found, None
     if not memory.is_up:
-        if memory.audience and outcome.down_at is not None:
+        if outcome.audience == memory.audience and outcome.down_at is not None:
             return found, None  # they were told that it is not so
         if final_through is not None and outcome.up_at > final_through:
             return found, outcome.up_at
