@@ -1,0 +1,5 @@
+"""One live test at a time, as in tests/live."""
+
+from tests.live.conftest import _alone
+
+__all__ = ["_alone"]
