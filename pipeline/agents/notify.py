@@ -28,7 +28,16 @@ from pipeline.webhooks.book import Book, Place, Waiting
 from pipeline.webhooks.courier import Answer, Job
 from pipeline.webhooks.endpoints import Endpoint, Endpoints
 from pipeline.webhooks.notices import Notice, body_of, notice_id, subject_text
-from pipeline.webhooks.transitions import RECORDS, Memory, Outcome, Transition, learn, outcome_of, transitions
+from pipeline.webhooks.transitions import (
+    RECORDS,
+    Memory,
+    Outcome,
+    Transition,
+    learn,
+    outcome_of,
+    told_last,
+    transitions,
+)
 from pipeline.wire.batches import RecordBatch
 from pipeline.wire.messages import row_key
 
@@ -200,11 +209,12 @@ class NotifyPartition:
 
     def _tell(self, outcome: Outcome, memory: Memory, changes: WriteBatch) -> list[Output]:
         """Note in ``changes`` what is to be told; returns it for the topic."""
+        again = told_last(memory, outcome)
         found, later = transitions(memory, outcome, self._final_ms)
         self._put_later(outcome, later, changes)
         changes.put("subjects", _subject_key(outcome.subject), _encode_memory(memory))
         outputs = []
-        for told in found:
+        for told in (*again, *found):
             for notice in self._notices(outcome, told, memory.row):
                 self._book.add(notice, notice.created_at, changes)
                 self._look_at[notice.endpoint] = 0

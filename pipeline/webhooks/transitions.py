@@ -50,6 +50,7 @@ class Memory(msgspec.Struct, array_like=True):
     at: int = 0
     told_version: int = -1  # of the row by which something was told last
     times: dict[str, int] = msgspec.field(default_factory=dict)  # how often each was told
+    is_learned: bool = False  # from notices, of which some endpoint's may be missing
 
 
 def outcome_of(record: str, row: Sequence[Any]) -> Outcome:
@@ -101,6 +102,22 @@ def learn(memory: Memory, notice_type: str, audience: str, at: int, occurrence: 
     memory.told_version = max(memory.told_version, version)
     key = _key(notice_type, audience, at)
     memory.times[key] = max(memory.times.get(key, 0), occurrence + 1)
+    memory.is_learned = True
+
+
+def told_last(memory: Memory, outcome: Outcome) -> list[Transition]:
+    """What was learned to be told of this very row: whoever told it may have ended before every endpoint's notice was
+    sent.
+    """
+    if not memory.is_learned or outcome.version < memory.told_version:
+        return []
+    memory.is_learned = False
+    if outcome.version > memory.told_version:
+        return []
+    notice_type = (_UP if memory.is_up else _DOWN)[outcome.record]
+    is_correction = not memory.is_up and (outcome.audience, outcome.down_at) != (memory.audience, memory.at)
+    occurrence = memory.times[_key(notice_type, memory.audience, memory.at)] - 1
+    return [Transition(notice_type, memory.audience, memory.at, is_correction, occurrence)]
 
 
 def _told(

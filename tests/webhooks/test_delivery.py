@@ -12,6 +12,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from pipeline.agents.notify import FinalMark
 from pipeline.domain.terms import Catalogue, Milestone, Partner, Program, Terms
 from pipeline.kafka.broker import free_port
+from pipeline.topology import TOPIC_OF
 from pipeline.webhooks.courier import Answer, Courier, Job
 from tests.webhooks.desk import SECRET, Desk, endpoint
 from tests.webhooks.receiver import Receiver
@@ -231,6 +232,31 @@ def test_after_a_restart_nothing_is_told_twice_and_nothing_is_missing(lose_disk:
         of_one = [each.json["type"] for each in taken if each.json["data"].get("customer") == "5ad16696f768"]
         assert of_one == ["referral.qualified", "referral.reversed", "referral.qualified"]
         assert desk.statuses() == {("bakery", "delivered"): 6}
+
+
+def test_rows_that_others_have_overtaken_tell_nothing() -> None:
+    with Receiver() as receiver, Desk(CATALOGUE, [endpoint("bakery", receiver.url)]) as desk:
+        desk.write("referral", referral("c-1", "pending", 2), referral("c-1", "qualified", 1, T0), *qualified("c-2"))
+        desk.until(receiver.taken)
+        desk.rest(0.1)
+        assert len(receiver.requests) == 1
+
+
+def test_a_worker_that_ended_while_it_told_several_is_followed_by_one_that_tells_the_others() -> None:
+    with Receiver() as receiver:
+        endpoints = [endpoint("first", receiver.url), endpoint("second", receiver.url)]
+        with Desk(CATALOGUE, endpoints) as desk:
+            desk.write("referral", referral("c-1", "qualified", 1, T0), referral("c-1", "reversed", 2, T0, T0 + 5))
+            desk.until(lambda: desk.statuses() == {("first", "delivered"): 2, ("second", "delivered"): 2})
+            sent = desk.log.entries(TOPIC_OF["notice"], 0)
+        with Desk(CATALOGUE, endpoints) as desk:  # on an empty disk, with three of the four in the topic
+            for row in [referral("c-1", "qualified", 1, T0), referral("c-1", "reversed", 2, T0, T0 + 5)]:
+                desk.write("referral", row)
+            for each in sent[:3]:
+                desk.log.append(TOPIC_OF["notice"], 0, each.key, each.value)
+            desk.restart(lose_disk=True, commit=False)
+            desk.until(lambda: desk.statuses() == {("first", "delivered"): 2, ("second", "delivered"): 2})
+    assert len({each.id for each in receiver.requests}) == 2
 
 
 def test_what_is_not_final_is_not_told_until_all_that_it_comes_to_is_read() -> None:
