@@ -14,7 +14,7 @@ from pipeline.domain.terms import Catalogue, Milestone, Partner, Program, Terms
 from pipeline.kafka.broker import free_port
 from pipeline.topology import TOPIC_OF
 from pipeline.webhooks.courier import Answer, Courier, Job
-from tests.webhooks.desk import SECRET, Desk, endpoint
+from tests.webhooks.desk import GROUP, SECRET, Desk, endpoint
 from tests.webhooks.receiver import Receiver
 
 T0 = 1_772_373_600_000  # 2026-03-01 14:00 UTC
@@ -232,6 +232,29 @@ def test_after_a_restart_nothing_is_told_twice_and_nothing_is_missing(lose_disk:
         of_one = [each.json["type"] for each in taken if each.json["data"].get("customer") == "5ad16696f768"]
         assert of_one == ["referral.qualified", "referral.reversed", "referral.qualified"]
         assert desk.statuses() == {("bakery", "delivered"): 6}
+
+
+@pytest.mark.parametrize("commit", [False, True])
+def test_what_was_told_is_learned_where_rows_are_gone_by_compaction(commit: bool) -> None:
+    """Qualified, corrected, and corrected back: who knows the last row alone would take that for the first."""
+    rows = [referral("c-1", "qualified", 1, T0), referral("c-1", "pending", 2), referral("c-1", "qualified", 3, T0)]
+    with Receiver() as receiver:
+        with Desk(CATALOGUE, [endpoint("bakery", receiver.url)]) as desk:
+            desk.write("referral", *rows)
+            desk.until(lambda: desk.ended["bakery", "delivered"] == 3)
+            sent = desk.log.entries(TOPIC_OF["notice"], 0)
+        with Desk(CATALOGUE, [endpoint("bakery", receiver.url)]) as desk:
+            desk.write("referral", rows[-1])
+            for each in sent:
+                desk.log.append(TOPIC_OF["notice"], 0, each.key, each.value)
+            if commit:
+                desk.log.committed[GROUP, TOPIC_OF["referral"], 0] = 1
+            desk.restart(lose_disk=True, commit=False)
+            desk.write("referral", referral("c-1", "pending", 4))
+            desk.until(lambda: len(receiver.taken()) == 4)
+            desk.rest(0.1)
+    assert len(receiver.requests) == len({each.id for each in receiver.requests}) == 4
+    assert receiver.requests[-1].json["type"] == "referral.reversed"
 
 
 def test_rows_that_others_have_overtaken_tell_nothing() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
 
+from pipeline.cli import status_of
 from pipeline.domain.terms import Catalogue, Partner, Program, Terms
 from pipeline.settings import SettingsError, settings_of
 from pipeline.webhooks.endpoints import load_endpoints
+from tests.live.processes import environment
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
@@ -114,6 +117,20 @@ def test_what_it_may_not_say(folder: Path, change: tuple[str, str], says: list[s
     for words in says:
         assert words in str(error.value)
     assert SECRET not in str(error.value)
+
+
+def test_commands_that_cannot_be_run_say_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in set(os.environ) - set(environment()):
+        monkeypatch.delenv(name)
+    for command, says in (
+        (["worker", "--program", "docs/terms-example.toml", "--steps", "notify"], "--webhooks webhooks.toml"),
+        (["webhooks", "resend"], "or --dead"),
+        (["webhooks", "resend", "msg_1", "--dead"], "one of the two"),
+    ):
+        assert status_of(command) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_loopback_needs_no_flag_and_a_file_that_is_not_there_is_told(folder: Path) -> None:
