@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from functools import partial
 from typing import Any
@@ -46,6 +47,10 @@ def milestone(name: str, scope_key: str, status: str, version: int, *times: int)
 
 def qualified(*customers: str) -> list[tuple[Any, ...]]:
     return [referral(each, "qualified", 1, T0 + number) for number, each in enumerate(customers)]
+
+
+def hashed(customer: str) -> str:
+    return hashlib.sha256(f"roastery {customer}".encode()).hexdigest()[:12]
 
 
 def test_what_a_partner_gets() -> None:
@@ -257,6 +262,17 @@ def test_what_was_told_is_learned_where_rows_are_gone_by_compaction(commit: bool
     assert receiver.requests[-1].json["type"] == "referral.reversed"
 
 
+def test_an_endpoint_that_comes_later_is_not_told_what_was_before_it_even_after_a_lost_disk() -> None:
+    with Receiver() as receiver, Desk(CATALOGUE, [endpoint("new", receiver.url)]) as desk:
+        desk.write("referral", *qualified("c-1"))
+        desk.log.committed[GROUP, TOPIC_OF["referral"], 0] = 1  # taken by a worker that had nobody to tell
+        desk.restart(lose_disk=True, commit=False)
+        desk.write("referral", *qualified("c-1"), *qualified("c-2"))
+        desk.until(receiver.taken)
+        desk.rest(0.1)
+        assert [each.json["data"]["customer"] for each in receiver.requests] == [hashed("c-2")]
+
+
 def test_rows_that_others_have_overtaken_tell_nothing() -> None:
     with Receiver() as receiver, Desk(CATALOGUE, [endpoint("bakery", receiver.url)]) as desk:
         desk.write("referral", referral("c-1", "pending", 2), referral("c-1", "qualified", 1, T0), *qualified("c-2"))
@@ -289,6 +305,7 @@ def test_what_is_not_final_is_not_told_until_all_that_it_comes_to_is_read() -> N
     ):
         desk.write("referral", *qualified("c-1", "c-2"))
         desk.rest()
+        desk.restart(lose_disk=True)  # and what waits is not forgotten
         desk.final = FinalMark(T0, {("referral", 0): 3})  # one more lies in the topic by then
         desk.rest()
         assert not receiver.requests
