@@ -16,11 +16,14 @@ from standardwebhooks import Webhook
 from pipeline.cli import status_of
 from pipeline.kafka.broker import free_port
 from tests.alerts.tools import Alertmanager, Prometheus, tool
+from tests.live.conftest import _alone
 from tests.live.feeding import Feeder
 from tests.live.processes import CROSSCREDIT, Child, environment
 from tests.live.stack import LiveStack, Worker, until
 from tests.live.streams import Encoder, Event
 from tests.webhooks.receiver import Receiver
+
+__all__ = ["_alone"]  # one live test at a time
 
 TERMS = """
 [program]
@@ -196,6 +199,3 @@ def seen(prometheus: Prometheus, expression: str) -> list[float]:
 
 def send(live: LiveStack, events: list[Event]) -> None:
     Feeder(live.broker.bootstrap, transactions=False).send([record for _, record in Encoder().records(events)])
-
-
-pytestmark = pytest.mark.usefixtures("_alone")
