@@ -11,8 +11,8 @@ import ipaddress
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -117,7 +117,7 @@ class _Lane:
     def put(self, job: Job) -> None:
         self._queue.put_nowait(job)
 
-    def workers(self) -> list[Callable[[], asyncio._CoroutineLike[None]]]:
+    def workers(self) -> list[Callable[[], Coroutine[Any, Any, None]]]:
         return [self._work] * self._endpoint.at_once
 
     async def _work(self) -> None:

@@ -97,12 +97,12 @@ def transitions(memory: Memory, outcome: Outcome, final_through: int | None) -> 
 
 def learn(memory: Memory, notice_type: str, audience: str, at: int, occurrence: int, version: int) -> None:
     """Take over what another worker told, or this one before it lost its disk."""
-    memory.audience, memory.at = audience, at
-    memory.is_up = notice_type in _UP.values()
-    memory.told_version = max(memory.told_version, version)
     key = _key(notice_type, audience, at)
     memory.times[key] = max(memory.times.get(key, 0), occurrence + 1)
-    memory.is_learned = True
+    if version >= memory.told_version:  # else something newer is known, of which there may be no notice
+        memory.audience, memory.at, memory.told_version = audience, at, version
+        memory.is_up = notice_type in _UP.values()
+        memory.is_learned = True
 
 
 def told_last(memory: Memory, outcome: Outcome) -> list[Transition]:

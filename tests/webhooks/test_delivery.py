@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -271,6 +272,18 @@ def test_an_endpoint_that_comes_later_is_not_told_what_was_before_it_even_after_
         desk.until(receiver.taken)
         desk.rest(0.1)
         assert [each.json["data"]["customer"] for each in receiver.requests] == [hashed("c-2")]
+
+
+def test_what_nobody_wanted_to_hear_is_not_forgotten_with_the_disk() -> None:
+    wanted = endpoint("few", "http://127.0.0.1:1/", types=frozenset({"milestone.reached"}))
+    with Receiver() as receiver, Desk(CATALOGUE, [replace(wanted, url=receiver.url)]) as desk:
+        desk.write("milestone", milestone("alone", "bakery", "reached", 1, T0))
+        desk.write("milestone", milestone("alone", "bakery", "revoked", 2, T0, T0 + 5))
+        desk.until(lambda: desk.ended["few", "delivered"] == 1)
+        desk.restart(lose_disk=True)
+        desk.write("milestone", milestone("alone", "bakery", "reached", 3, T0 + 9))
+        desk.until(lambda: desk.ended["few", "delivered"] == 2)
+        assert len({each.id for each in receiver.requests}) == 2
 
 
 def test_rows_that_others_have_overtaken_tell_nothing() -> None:

@@ -161,12 +161,9 @@ def test_whoever_takes_over_learns_what_was_told_and_goes_on() -> None:
         known = Random(seed + 1).randint(committed, len(rows))  # rows that the other had looked at
         memory = Memory()
         told(rows[:committed], memory)
-        learner, was = Memory(), Memory()
+        was = Memory()
         for row in rows[:known]:
             for each in told([row], was):
-                learn(learner, each.type, each.audience, each.at, each.occurrence, row[-2])
-        if learner.told_version >= 0:
-            memory.audience, memory.is_up, memory.at = learner.audience, learner.is_up, learner.at
-            memory.times, memory.told_version = learner.times, learner.told_version
+                learn(memory, each.type, each.audience, each.at, each.occurrence, row[-2])
         before = len(told(rows[:known]))
         assert told(rows[committed:], memory) == everything[before:], rows
