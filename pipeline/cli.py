@@ -14,7 +14,7 @@ import cyclopts
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from pipeline import cli_audit, cli_doctor, cli_kafka, cli_partner, cli_replay, cli_worker
+from pipeline import cli_audit, cli_doctor, cli_kafka, cli_partner, cli_replay, cli_webhooks, cli_worker
 from pipeline.cli_terminal import console, for_the_parser, paths_of
 
 DEMO_FOLDER = Path("crosscredit-demo")
@@ -38,6 +38,7 @@ cli_audit.add_to(app)
 cli_replay.add_to(app)
 cli_partner.add_to(app)
 cli_doctor.add_to(app)
+cli_webhooks.add_to(app)
 
 
 class UnusableError(Exception):

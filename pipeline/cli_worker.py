@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-StepName = Literal["identity", "credit", "earnings", "sink"]
+StepName = Literal["identity", "credit", "earnings", "sink", "notify"]
 
 
 def add_to(app: App) -> None:
@@ -36,6 +36,7 @@ def worker_command(
     status_host: str | None = None,
     status_port: str | None = None,
     log_format: Literal["text", "json"] | None = None,
+    webhooks: Path | None = None,
 ) -> None:
     """Run steps of the live pipeline, from Kafka to ClickHouse, until SIGTERM or Ctrl-C.
 
@@ -50,7 +51,7 @@ def worker_command(
     program
         Terms of the programs: TOML files, one a version, or folders of them; the same for every worker.
     steps
-        Which steps to run; all by default.
+        Which steps to run; all by default, notify among them only where --webhooks is given.
     folder
         Where state is kept. It may be lost: it is rebuilt from the topics.
     bootstrap
@@ -83,12 +84,14 @@ def worker_command(
         Their port; 0 takes a free one, which the log tells.
     log_format
         text for people, json for machines.
+    webhooks
+        A TOML file of partners' endpoints, which the step notify tells what was reached and qualified.
     """
     from pipeline.agents.running import run_worker
     from pipeline.kafka.clients import KafkaSettings
-    from pipeline.settings import settings_of
+    from pipeline.settings import SettingsError, settings_of
     from pipeline.terms_files import load_catalogue
-    from pipeline.topology import STEPS
+    from pipeline.topology import EVERY_STEP, STEPS
 
     catalogue = load_catalogue([Path(each) for each in program])
     settings = settings_of(
@@ -96,7 +99,9 @@ def worker_command(
         registry=registry, namespace=namespace, instance=instance, allowed_lateness=allowed_lateness,
         idle_timeout=idle_timeout, max_future=max_future, settle_interval=settle_interval,
         insert_interval=insert_interval, session_timeout=session_timeout, status_host=status_host,
-        status_port=status_port, log_format=log_format,
+        status_port=status_port, log_format=log_format, webhooks=webhooks,
     )  # fmt: skip
     kafka = KafkaSettings.from_environment(os.environ, bootstrap)
-    run_worker(settings, kafka, catalogue, list(steps or STEPS))
+    if steps and "notify" in steps and settings.webhooks is None:
+        raise SettingsError("The step notify has nobody to tell. Name the file of endpoints: --webhooks webhooks.toml")
+    run_worker(settings, kafka, catalogue, list(steps or (EVERY_STEP if settings.webhooks else STEPS)))

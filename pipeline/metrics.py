@@ -18,6 +18,12 @@ OUTCOMES: Final = ("applied", "repeated", "late", "dead_letter", "misplaced")
 
 INVARIANTS: Final = ("records_accounted", "shares_sum", "credited_once", "balance_equals_entries")
 
+ANSWERS: Final = ("2xx", "3xx", "4xx", "5xx", "none")
+"""How an endpoint answers; none: not in time, or not at all."""
+
+ENDS: Final = ("delivered", "dead")
+"""What becomes of a notice in the end."""
+
 _LATENCY_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
 
 
@@ -67,6 +73,19 @@ class Metrics:
         self.violations = self._counter(
             "referral_invariant_violations", "Times that a running check failed: must stay 0.", ["invariant"]
         )
+        self.webhook_attempts = self._counter(
+            "referral_webhook_attempts", "Requests to an endpoint, by how it answered.", ["endpoint", "answer"]
+        )
+        self.webhook_notices = self._counter(
+            "referral_webhook_notices", "Notices that an endpoint took, or that were given up.", ["endpoint", "outcome"]
+        )
+        self.webhook_seconds = self._histogram("referral_webhook_attempt_seconds", "One request.", ["endpoint"])
+        self.webhook_waiting = self._gauge(
+            "referral_webhook_waiting_notices", "Notices that an endpoint has not taken yet.", ["endpoint"]
+        )
+        self.webhook_waiting_seconds = self._gauge(
+            "referral_webhook_waiting_seconds", "How long the oldest of them has waited.", ["endpoint"]
+        )
         self.restarts = self._gauge("referral_worker_started_timestamp_seconds", "When the worker began.")
         for event_type in ("click", "sign_up", "order", "refund"):  # a series that is not there cannot be alerted on
             self.consumed.labels(event_type)
@@ -88,6 +107,16 @@ class Metrics:
         for names in milestones:
             self.milestones.labels(*names)
             self.milestones_revoked.labels(*names)
+
+    def expect_endpoints(self, endpoints: Iterable[str]) -> None:
+        """Show every endpoint at 0."""
+        for endpoint in endpoints:
+            self.webhook_waiting.labels(endpoint)
+            self.webhook_waiting_seconds.labels(endpoint)
+            for answer in ANSWERS:
+                self.webhook_attempts.labels(endpoint, answer)
+            for outcome in ENDS:
+                self.webhook_notices.labels(endpoint, outcome)
 
     def _counter(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Counter:
         return Counter(name, meaning, labels, registry=self.registry)

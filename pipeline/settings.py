@@ -50,6 +50,7 @@ class Settings:
     status_host: str = "127.0.0.1"
     status_port: int = 0  # 0: a free one
     log_format: str = "text"  # or "json"
+    webhooks: Path | None = None  # a file of endpoints; none: nobody is told
 
     def instance_name(self) -> str:
         """The static name in consumer groups."""
@@ -114,7 +115,7 @@ def _value(where: str, name: str, text: str) -> Any:
         if not text.isdigit() or int(text) > 65_535:
             raise SettingsError(f"{where} is {text!r}, which is no port. Write 0 (a free one) to 65535.")
         return int(text)
-    return Path(text) if name == "folder" else text
+    return Path(text) if name in ("folder", "webhooks") else text
 
 
 def grafana_login(environment: Mapping[str, str]) -> tuple[str, str]:

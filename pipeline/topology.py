@@ -3,6 +3,7 @@
     clicks ──► IDENTITY ──touchpoints──► CREDIT ──contributions──► EARNINGS
                   ▲                        │ │                        │
                   └────────bindings────────┘ └──────► outcomes ◄──────┘ ──► SINK ──► ClickHouse
+                                                                        └──► NOTIFY ──► partners' webhooks
 
 Every topic has the same number of partitions. An input's partition is that of its key (Kafka's default partitioner), so
 partition ``n`` of a step sees everything about the keys that fall there: its state is one folder. Outcomes go to the
@@ -15,13 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pipeline.state.store import NOTIFY_TABLES, TABLES
+
 TOPIC_OF: Final[Mapping[str, str]] = {
     record: f"referrals.{record}.v1"
     for record in (
         "click", "sign_up", "order", "refund",
         "touchpoint", "binding", "contribution", "watermark",
         "attribution", "referral", "ledger_entry", "milestone", "dead_letter", "late_event",
-        "kept_sign_up", "kept_order", "kept_refund",
+        "kept_sign_up", "kept_order", "kept_refund", "notice",
     )
 }  # fmt: skip
 """The topic of each record."""
@@ -54,6 +57,8 @@ class Step:
     keeps: tuple[str, ...]  # tables of pipeline.state.store; none: the step has no state
     writes: tuple[str, ...]  # records
     reads_back: tuple[str, ...] = ()  # of those, what it reads when its state may not know all that was emitted
+    by_the_clock: bool = False  # it has something to do even when nothing comes in
+    tables: tuple[str, ...] = TABLES  # that its stores have
 
 
 STEPS: Final[Mapping[str, Step]] = {
@@ -88,6 +93,22 @@ STEPS: Final[Mapping[str, Step]] = {
         Step("sink", reads=tuple(TABLE_OF), key="", keeps=(), writes=()),
     )
 }  # fmt: skip
+
+
+NOTIFY: Final = Step(
+    "notify",
+    reads=("milestone", "referral", "notice"),
+    key="",
+    keeps=NOTIFY_TABLES,
+    writes=("notice",),
+    reads_back=("notice",),
+    by_the_clock=True,
+    tables=NOTIFY_TABLES,
+)
+"""Tells partners what was reached and qualified; only where endpoints are given. Of notices it reads those that
+operators want sent again."""
+
+EVERY_STEP: Final[Mapping[str, Step]] = {**STEPS, NOTIFY.name: NOTIFY}
 
 
 def group_of(step: str, namespace: str = "crosscredit") -> str:

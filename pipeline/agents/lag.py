@@ -11,6 +11,7 @@ from faust.types import TP
 
 from pipeline.agents.log_reader import LogReader
 from pipeline.metrics import Metrics
+from pipeline.topology import NOTIFY
 
 PEEK_BYTES: Final = 1 << 14
 """What a log reader needs to fetch of a partition to tell the time of a record."""
@@ -40,11 +41,12 @@ class LagWatch:
             lags, waiting = self._lags(settled)
             times_ms = self._log.times_at(waiting).values()
         age_s = max((time.time() - oldest / _MS for oldest in times_ms), default=0.0)
-        for tp, lag in lags.items():
+        # A topic that the sink reads too is shown by the sink: the series have no step.
+        for tp, lag in lags.items() if self._step != NOTIFY.name else ():
             self._metrics.lag.labels(tp.topic, str(tp.partition)).set(lag)
         for tp in self._shown - lags.keys():
             self._metrics.lag.remove(tp.topic, str(tp.partition))
-        self._shown = set(lags)
+        self._shown = set(lags) if self._step != NOTIFY.name else set()
         self._metrics.lag_seconds.labels(self._step).set(max(0.0, age_s))
 
     def _lags(self, settled: Mapping[TP, int | None]) -> tuple[dict[TP, int], dict[tuple[str, int], int]]:

@@ -23,6 +23,7 @@ from pipeline.domain.terms import Catalogue
 from pipeline.kafka.clients import KafkaSettings
 from pipeline.opening import schemas_of, warehouse_of
 from pipeline.settings import Settings
+from pipeline.webhooks.endpoints import load_endpoints
 
 STOP_AT_MOST_S: Final = 30.0
 """After which a worker that stops or has failed is ended: nothing is lost, for nothing unfinished counts as done."""
@@ -49,9 +50,12 @@ def run_worker(
     def warehouse() -> Warehouse:
         return warehouse_of(settings)
 
+    endpoints = load_endpoints(settings.webhooks, catalogue) if "notify" in steps and settings.webhooks else None
+
     async def work() -> None:
         worker = Worker(
-            settings, kafka, catalogue, steps, schemas=schemas, warehouse=warehouse, on_end=_start_watchdog
+            settings, kafka, catalogue, steps, schemas=schemas, warehouse=warehouse, on_end=_start_watchdog,
+            endpoints=endpoints,
         )  # fmt: skip
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGINT):

@@ -75,6 +75,7 @@ class StepRuntime:
         open_log: Callable[[], LogReader], outcomes: Outcomes, terms: str, on_safe: Safe,
         on_failure: Callable[[BaseException], object],
     ) -> None:  # fmt: skip
+        """Partitions of a step that acts by the clock are settled each time, not only after they took something."""
         self.step = step
         self._folder = folder / step.name
         self._make = make
@@ -210,7 +211,7 @@ class StepRuntime:
 
     def _opened(self, number: int, folder: Path) -> StepPartition:
         folder.mkdir(parents=True, exist_ok=True)
-        store = RocksStore(folder, cache_mib=8, write_buffer_mib=8)
+        store = RocksStore(folder, cache_mib=8, write_buffer_mib=8, tables=self.step.tables)
         known = store.get("meta", _TERMS_KEY)
         if known is not None and known.decode() != self._terms:
             store.close()
@@ -264,11 +265,13 @@ class StepRuntime:
         self._unsettled.add(partition.number)
 
     def _settle(self) -> None:
-        for number in sorted(self._unsettled):
+        for number in sorted(self._ready if self.step.by_the_clock else self._unsettled):
             partition = self._ready.get(number)
             if partition is None:
                 continue
             partition.settle()
+            if number not in self._unsettled:
+                continue
             for record, offset in partition.safe_offsets().items():
                 self._on_safe(TOPIC_OF[record], number, offset)
             ends = self._ends.get(number, {})

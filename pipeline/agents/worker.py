@@ -34,6 +34,7 @@ from pipeline.agents.identity import Expiry, IdentityPartition, click_life_ms
 from pipeline.agents.intake import Intake
 from pipeline.agents.lag import PEEK_BYTES
 from pipeline.agents.log_reader import LogReader, LogUnreadableError
+from pipeline.agents.notifying import Notifying
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
 from pipeline.agents.reachings import Reachings, scopes_of
@@ -55,7 +56,8 @@ from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.state.store import Store
 from pipeline.terms_files import fingerprint
-from pipeline.topology import STEPS, TOPIC_OF, Step, group_of
+from pipeline.topology import EVERY_STEP, STEPS, TOPIC_OF, Step, group_of
+from pipeline.webhooks.endpoints import Endpoints
 from pipeline.wire.admission import Admission
 from pipeline.wire.kafka_events import InputDecoder
 from pipeline.wire.messages import Messages
@@ -99,14 +101,16 @@ class Worker:
     def __init__(
         self, settings: Settings, kafka: KafkaSettings, catalogue: Catalogue, steps: Sequence[str], *,
         schemas: Schemas, warehouse: Callable[[], Warehouse], on_end: Callable[[], object] = lambda: None,
+        endpoints: Endpoints | None = None,
     ) -> None:  # fmt: skip
-        """``on_end`` is called once, when it begins to end, for whatever reason."""
+        """``on_end`` is called once, when it begins to end, for whatever reason; ``endpoints`` are for notify."""
+        self._endpoints = endpoints
         self._on_end = on_end
         self._settings = settings
         self._kafka = kafka
         self._config = dict(confluent_config(kafka))
         self._catalogue = catalogue
-        self._steps = [STEPS[name] for name in steps]
+        self._steps = [EVERY_STEP[name] for name in steps]
         self._schemas = schemas
         self._open_warehouse = warehouse
         self.metrics = Metrics(steps)
@@ -297,6 +301,15 @@ class Worker:
                 number, store, outlet, catalogue=self._catalogue, terms_epoch=0, intake=intake, outcomes=outcomes,
                 watermarks=watermarks, allowed_lateness_ms=lateness_ms, counts=self.counts,
             )  # fmt: skip
+        if step.name == "notify":
+            assert self._endpoints is not None, "the command line does not run notify without endpoints"  # noqa: S101
+            notifying = Notifying(
+                self._endpoints, self._catalogue, outcomes, self.metrics, warehouse, partial(self._log, "notify"),
+                self._partitions,
+            )  # fmt: skip
+            notifying.start()
+            self._closing.append(notifying.close)
+            return lambda number, store: notifying.partition(number, store, outlet)
         return lambda number, store: EarningsPartition(
             number, store, outlet, catalogue=self._catalogue, outcomes=outcomes, reachings=self._reachings,
             counts=self.counts,

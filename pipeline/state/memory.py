@@ -11,9 +11,9 @@ from pipeline.state.store import TABLES, WriteBatch
 class MemoryStore:
     """A :class:`~pipeline.state.store.Store` of sorted keys and dictionaries."""
 
-    def __init__(self) -> None:
-        self._values: dict[str, dict[bytes, bytes]] = {table: {} for table in TABLES}
-        self._keys: dict[str, list[bytes]] = {table: [] for table in TABLES}
+    def __init__(self, tables: Sequence[str] = TABLES) -> None:
+        self._values: dict[str, dict[bytes, bytes]] = {table: {} for table in tables}
+        self._keys: dict[str, list[bytes]] = {table: [] for table in tables}
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value of ``key``, or None."""

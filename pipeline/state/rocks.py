@@ -21,7 +21,7 @@ _REVISITED = frozenset({"contributions", "timeline"})
 
 # Keys that come and soon go, and that are read from the first on: a scan passes over all that were deleted and not yet
 # compacted, so no more than this may gather.
-_PASSING = frozenset({"dirty"})
+_PASSING = frozenset({"dirty", "due", "notices", "later"})
 _PASSING_BUFFER_MIB = 1
 
 
@@ -36,7 +36,9 @@ class RocksStore:
     the input or the topics then bring back what is missing).
     """
 
-    def __init__(self, folder: Path, cache_mib: int = 96, write_buffer_mib: int = 64) -> None:
+    def __init__(
+        self, folder: Path, cache_mib: int = 96, write_buffer_mib: int = 64, tables: Sequence[str] = TABLES
+    ) -> None:  # fmt: skip
         cache = Cache(cache_mib * MEBIBYTE)
         options = _options("default", cache, write_buffer_mib)
         options.create_if_missing(True)
@@ -44,15 +46,15 @@ class RocksStore:
         options.set_max_background_jobs(2)
         options.set_max_total_wal_size(256 * MEBIBYTE)
         options.set_keep_log_file_num(2)
-        families = {table: _options(table, cache, write_buffer_mib) for table in TABLES}
+        families = {table: _options(table, cache, write_buffer_mib) for table in tables}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = Rdict(str(folder), options, column_families={"default": options, **families})
         except Exception as error:  # rocksdict raises bare Exception
             raise StateError(_remedy(folder, str(error))) from error
-        self._tables = {table: self._db.get_column_family(table) for table in TABLES}
-        self._handles = {table: self._db.get_column_family_handle(table) for table in TABLES}
-        self._absence = {table: AbsenceFilter() for table in TABLES if self._is_empty(table)}
+        self._tables = {table: self._db.get_column_family(table) for table in tables}
+        self._handles = {table: self._db.get_column_family_handle(table) for table in tables}
+        self._absence = {table: AbsenceFilter() for table in tables if self._is_empty(table)}
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value of ``key``, or None."""

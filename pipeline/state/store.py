@@ -20,6 +20,18 @@ TABLES = (
     "meta",  # the runner's own
 )
 
+# Those of NOTIFY, whose stores have no others.
+NOTIFY_TABLES = (
+    "subjects",  # subject -> its latest row, and what was told of it
+    "later",  # time, subject -> nothing; to be looked at again once that time is final
+    "told",  # endpoint, notice id -> what became of it
+    "notices",  # endpoint, number -> a notice that waits
+    "chains",  # endpoint, subject, number -> nothing; of a subject one notice after the other
+    "due",  # endpoint, time, number -> nothing; when the first of each chain is to be delivered
+    "outbox",
+    "meta",
+)
+
 
 class WriteBatch:
     """Puts and deletes that become visible and durable together. Of two writes of one key the later counts."""

@@ -17,7 +17,7 @@ TOPICS: dict[str, dict[str, Any]] = {
 }
 OUTCOMES = (
     *("attribution", "referral", "ledger_entry", "milestone", "dead_letter", "late_event"),
-    *("kept_sign_up", "kept_order", "kept_refund", "watermark"),
+    *("kept_sign_up", "kept_order", "kept_refund", "watermark", "notice"),
 )
 KEYS = {
     "topic",
@@ -77,5 +77,5 @@ def test_outcomes_are_upserts_so_their_topics_are_compacted(record: str) -> None
 def test_each_input_of_a_step_has_a_producer_and_each_output_a_consumer() -> None:
     producers = {name for topic in TOPICS.values() for name in topic["producers"]}
     consumers = {name for topic in TOPICS.values() for name in topic["consumers"]}
-    assert producers == {"producers outside", "identity", "credit", "earnings"}
-    assert consumers == {"identity", "credit", "earnings", "sink", "alerts"}
+    assert producers == {"producers outside", "identity", "credit", "earnings", "notify", "crosscredit webhooks resend"}
+    assert consumers == {"identity", "credit", "earnings", "sink", "notify"}
