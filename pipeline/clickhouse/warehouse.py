@@ -6,6 +6,7 @@ the engine has answered. Inserts are upserts (see ``migrations/``), so repeating
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from decimal import Decimal
@@ -56,24 +57,26 @@ class Session(Protocol):
 class Warehouse:
     """Tables, views and queries of one database. Close it, or use it as a context manager."""
 
-    def __init__(self, session: Session, cluster: str = "") -> None:
+    def __init__(self, session: Session, cluster: str = "", *, copies: bool = True) -> None:
         """Of an open session whose database exists; see :meth:`embedded` for the usual way."""
         self._session = session
         self._cluster = cluster
+        self._copies = copies
         self._client = session.client
         self._is_open = True
 
     @classmethod
-    def embedded(cls, path: Path | None, database: str | None = None) -> Self:
+    def embedded(cls, path: Path | None, database: str | None = None, *, copies: bool = True) -> Self:
         """The engine in this process, in the folder ``path``; None: in a temporary folder, removed on close.
 
         One folder a process at a time; temporary warehouses may be many, each with a database of its own.
-        ``database`` defaults to ``crosscredit``. Call :meth:`migrate` before use.
+        ``database`` defaults to ``crosscredit``. Call :meth:`migrate` before use. Without ``copies`` what
+        panels read are views of the tables themselves: for bulk loads, of which the copies take a twentieth.
 
         :raises WarehouseError: the folder holds something else, or this process has another one open.
         :raises WarehouseUnavailableError: another process uses the folder, or the disk refuses it.
         """
-        return cls(open_embedded(path, database))
+        return cls(open_embedded(path, database), copies=copies)
 
     @classmethod
     def server(
@@ -136,7 +139,11 @@ class Warehouse:
                 applied = schema.apply(known, self._command, self._records, self._on_cluster, again)
             else:
                 applied = schema.apply(known, self._command, self._records, again=again)
-            self._session.tune([*STORED, *COPIES])
+            if self._copies:
+                self._session.tune([*STORED, *COPIES])
+            else:
+                self._session.tune(list(STORED))
+                self._replace_copies()
         return applied
 
     def insert(self, table: str, columns: pa.Table) -> None:
@@ -220,6 +227,18 @@ class Warehouse:
 
     def _on_cluster(self, statement: str) -> list[str]:
         return on_cluster(statement, self._cluster, self._client.database or "default")
+
+    def _replace_copies(self) -> None:
+        """In the place of each copy for reading, a view that says the same of the table as it stands."""
+        rows = self.query(
+            "SELECT name, as_select FROM system.tables WHERE database = currentDatabase() AND name LIKE '%_feed'"
+        )
+        for feed, select in rows:
+            copy = str(feed).removesuffix("_feed")
+            sources = "|".join(STORED)
+            standing = re.sub(rf"\bFROM ((\S+\.)?({sources}))\b", r"FROM \1 FINAL", str(select), count=1)
+            for statement in (f"DROP VIEW {feed}", f"DROP TABLE {copy}", f"CREATE VIEW {copy} AS {standing}"):
+                self._command(statement, {})
 
     def _command(self, sql: str, parameters: Mapping[str, object]) -> None:
         self._client.command(sql, parameters=dict(parameters))

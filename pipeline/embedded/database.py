@@ -25,7 +25,7 @@ class Database:
         self._is_temporary = is_temporary
         self.store = RocksStore(folder / _STATE)
         try:
-            self.warehouse = Warehouse.embedded(folder / _WAREHOUSE)
+            self.warehouse = Warehouse.embedded(folder / _WAREHOUSE, copies=False)
             try:
                 self.warehouse.migrate()
             except BaseException:
