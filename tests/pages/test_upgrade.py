@@ -1,4 +1,4 @@
-"""Databases without the reading copies: one from before them, which the migration fills, and one of `crosscredit run`."""
+"""Databases without the reading copies: one from before them, which is migrated, and one of `crosscredit run`."""
 
 from __future__ import annotations
 
