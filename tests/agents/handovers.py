@@ -268,11 +268,17 @@ def customers_decided_but_not_sent() -> None:
     at.ends()
 
 
-def a_zombie_sends_an_older_contribution() -> None:
-    at = _clicked_and_signed_up("earnings")
+def _forwarded(*others: str) -> Script:
+    """As :func:`_clicked_and_signed_up`; the click is on its way to CREDIT."""
+    at = _clicked_and_signed_up(*others)
     at.does(1, "identity")
     at.does(0, "credit")
     at.does(1, "identity")
+    return at
+
+
+def a_zombie_sends_an_older_contribution() -> None:
+    at = _forwarded("earnings")
     at.does(0, "credit")
     at.arrive(order(day(3)))
     at.takes(0, "credit")
@@ -288,10 +294,7 @@ def a_zombie_sends_an_older_contribution() -> None:
 
 
 def a_zombie_emits_a_credit_that_its_successor_never_gave() -> None:
-    at = _clicked_and_signed_up()
-    at.does(1, "identity")
-    at.does(0, "credit")
-    at.does(1, "identity")
+    at = _forwarded()
     at.takes(0, "credit")
     at.gets_unnoticed(1, "credit")
     at.arrive(click(day(1) + HOUR, "roaster", "k2"))
@@ -302,11 +305,8 @@ def a_zombie_emits_a_credit_that_its_successor_never_gave() -> None:
 
 
 def a_zombie_emits_an_entry_that_its_successor_never_made() -> None:
-    at = _clicked_and_signed_up()
+    at = _forwarded()
     at.gets(0, "earnings")
-    at.does(1, "identity")
-    at.does(0, "credit")
-    at.does(1, "identity")
     at.arrive(order(day(3)))
     at.does(0, "credit")
     at.takes(0, "earnings")

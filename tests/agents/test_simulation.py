@@ -33,6 +33,13 @@ def test_any_schedule_ends_with_the_right_answer(seeds: range) -> None:
         check_counts(simulation)
 
 
+@schedules(400_000, 0.5)
+def test_what_zombies_emit_is_withdrawn(seeds: range) -> None:
+    """Workers that lost a partition without noticing go on for a while, and send what they believe."""
+    for seed in seeds:
+        Simulation(options_of(seed, violence=2, kills=True, zombies=True, redelivery=True)).run()
+
+
 @schedules(100_000, 0.5)
 def test_one_worker_that_is_killed_admits_late_events_neither_twice_nor_after_they_were_final(seeds: range) -> None:
     for seed in seeds:
