@@ -114,9 +114,11 @@ class NotifyPartition:
         new = batch.since(self.state.offset(record))
         if new is None:
             return
-        rows, _ = self._outcomes.rows(record, new)  # what cannot be read is the sink's dead letter
-        changes, outputs = WriteBatch(), []
-        if record == "notice":
+        rows, dead = self._outcomes.rows(record, new)
+        changes = WriteBatch()
+        outputs: list[Output] = []
+        if record == "notice":  # what cannot be read elsewhere is the sink's dead letter
+            outputs += self._outcomes.letters("dead_letter", dead, self.number)
             for row in rows:
                 self._take_resend(Notice(*row))
             self.state.put_seen(record, new.next_offset, changes)

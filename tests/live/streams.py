@@ -39,7 +39,8 @@ BY_KEY: Final = -1
 HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 IN_2150_MS: Final = 5_680_281_600_000
-POISONED: Final = tuple(record for record in TOPIC_OF if record not in EVENT_TYPES)
+POISONED: Final = tuple(record for record in TOPIC_OF if record not in (*EVENT_TYPES, "notice"))
+"""Nobody reads notices here; what NOTIFY does with poison is for tests/webhooks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,18 @@ def hashed(customer: str) -> str:
     return hashlib.sha256(f"roastery {customer}".encode()).hexdigest()[:12]
 
 
+def test_what_is_no_notice_is_a_dead_letter_and_holds_nothing_up() -> None:
+    with Receiver() as receiver, Desk(CATALOGUE, [endpoint("bakery", receiver.url, partner_id="bakery")]) as desk:
+        for value in (b"poison", b"", None):
+            desk.log.append(TOPIC_OF["notice"], 0, b"key", value)
+        desk.write("referral", referral("c-1", "qualified", 1, T0))
+        desk.until(lambda: len(receiver.taken()) == 1)
+        letters, _ = desk.outcomes.rows("dead_letter", desk.log.batch(TOPIC_OF["dead_letter"], 0, 0, 10))
+        assert [(source, position, reason, raw) for source, position, reason, raw, *_ in letters] == [
+            ("referrals.notice.v1/0", str(offset), "malformed", raw) for offset, raw in enumerate((b"poison", b"", b""))
+        ]
+
+
 def test_what_a_partner_gets() -> None:
     with Receiver() as receiver, Desk(CATALOGUE, [endpoint("bakery", receiver.url, partner_id="bakery")]) as desk:
         desk.write("referral", referral("c-1", "qualified", 1, T0), referral("c-1", "reversed", 2, T0, T0 + 5))
