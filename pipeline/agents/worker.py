@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,8 @@ from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.notifying import Notifying
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
+from pipeline.agents.pacing import FAR_BEHIND, FETCH_PACES, LOOK_BACK_EVERY_S, SETTLE_AT_LEAST_EVERY_S
+from pipeline.agents.patient_truth import PatientTruth
 from pipeline.agents.reachings import Reachings, scopes_of
 from pipeline.agents.runtime import StepPartition, StepRuntime
 from pipeline.agents.showing import Observing, Showing
@@ -68,27 +70,6 @@ log = structlog.get_logger()
 _T = TypeVar("_T")
 
 STOP_WITHIN_S: Final = 8.0
-FAR_BEHIND: Final = 50_000
-"""Records that wait in Kafka: seconds of work, so more of them means that there is something to catch up with."""
-
-SETTLE_AT_LEAST_EVERY_S: Final = 30.0
-"""While far behind: outcomes derived then are soon derived again, but somebody may be waiting for them."""
-
-
-LOOK_BACK_EVERY_S: Final = 10.0
-
-
-class FetchPace(NamedTuple):
-    """How often an app fetches at most, in seconds: each fetch, and each batch that it brings, costs something."""
-
-    usually: float = 0.1
-    far_behind: float = 2.0
-
-
-FETCH_PACES: Final = defaultdict(
-    FetchPace,
-    identity=FetchPace(0.25, 0.5),  # the bulk of all records; no order waits for a click to be visible
-)
 
 
 class WorkerFailedError(Exception):
@@ -290,7 +271,7 @@ class Worker:
         if step.name == "identity":
             writer = self._writer(warehouse, "identity")
             sink = _ClickSink(writer)
-            truth = ClickTruth(warehouse, before=writer.flush)
+            truth = PatientTruth(ClickTruth(warehouse, before=writer.flush), self._patiently)
             expiry = Expiry(click_life_ms(self._catalogue, lateness_ms), self._bindings_end)
             return lambda number, store: IdentityPartition(
                 number, store, outlet, intake=intake, outcomes=outcomes, truth=truth, sink=sink,
