@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from pipeline.agents.partition import PartitionState
 from pipeline.agents.watermarks import Watermarks
 from pipeline.domain.contribution import Contribution
 from pipeline.domain.terms import Catalogue
-from pipeline.state.keys import key, part
+from pipeline.state.keys import key, parts_of
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.clicks import KeptClick
 from pipeline.steps.credit import CreditStep
@@ -154,13 +155,10 @@ class CreditPartition:
 
     def _forwarded(self, batch: RecordBatch) -> tuple[list[ForwardedClick], list[DeadLetter]]:
         rows, dead = self._outcomes.rows("touchpoint", batch)
-        return [
-            ForwardedClick(
-                part(brand), part(customer), part(visitor), part(event),
-                KeptClick(edition, at, program, partner, link, 0),
-            )
-            for brand, customer, visitor, event, edition, at, program, partner, link in rows
-        ], dead  # fmt: skip
+        brands, customers, visitors, events, *clicks = zip(*rows, strict=True) if rows else ((),) * 9
+        kept = starmap(KeptClick, zip(*clicks, [0] * len(rows), strict=True))  # what was forwarded has no fingerprint
+        ids = map(parts_of, (brands, customers, visitors, events))
+        return list(starmap(ForwardedClick, zip(*ids, kept, strict=True))), dead
 
     def _bindings(self, events: pa.Table, rows: Sequence[int]) -> list[Output]:
         """What the new ones among sign-ups and orders bind."""

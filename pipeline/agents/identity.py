@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from itertools import starmap
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ from pipeline.agents.partition import PartitionState
 from pipeline.agents.watermarks import Watermarks
 from pipeline.domain.attribution import EXPLAINED_BEFORE_WINDOW_MS
 from pipeline.domain.terms import Catalogue
-from pipeline.state.keys import part, text
+from pipeline.state.keys import parts_of, texts_of
 from pipeline.state.store import Store, WriteBatch
 from pipeline.steps.identity import Binding, ForwardedClick, IdentityStep, Truth
 from pipeline.topology import TOPIC_OF
@@ -213,23 +214,18 @@ class IdentityPartition:
 
     def _bindings(self, batch: RecordBatch) -> tuple[list[Binding], list[DeadLetter]]:
         rows, dead = self._outcomes.rows("binding", batch)
-        return [Binding(*map(part, row)) for row in rows], dead
+        return list(starmap(Binding, zip(*map(parts_of, zip(*rows, strict=True)), strict=True))), dead
 
     def _touchpoints(self, forwarded: Sequence[ForwardedClick]) -> list[Output]:
         if not forwarded:
             return []
-        rows: list[Sequence[Any]] = []
-        keys = []
-        for brand, customer, visitor, event, click in forwarded:
-            customer_id = text(customer)
-            rows.append(
-                (
-                    text(brand), customer_id, text(visitor), text(event), click.edition, click.at, click.program_id,
-                    click.partner_id, click.link_id,
-                )
-            )  # fmt: skip
-            keys.append(customer_id.encode())
-        return self._outcomes.outputs("touchpoint", rows, keys, BY_KEY)
+        *ids, clicks = zip(*forwarded, strict=True)
+        brands, customers, visitors, events = map(texts_of, ids)
+        editions, times, programs, partners, links, _ = zip(*clicks, strict=True)
+        rows = list(
+            zip(brands, customers, visitors, events, editions, times, programs, partners, links, strict=True)
+        )  # fmt: skip
+        return self._outcomes.outputs("touchpoint", rows, list(map(str.encode, customers)), BY_KEY)
 
 
 def count(counts: Counter[tuple[str, str]], event_type: str, taken: Taken, repeats: int) -> None:

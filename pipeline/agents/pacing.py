@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 FAR_BEHIND: Final = 50_000
 """Records that wait in Kafka: seconds of work, so more of them means that there is something to catch up with."""
 
-SETTLE_AT_LEAST_EVERY_S: Final = 30.0
+SETTLE_AT_LEAST_EVERY_S: Final = 60.0
 """While far behind: outcomes derived then are soon derived again, but somebody may be waiting for them."""
 
+REST_AFTER_SETTLING_S: Final = 2.0
+"""At most: after long settling, as at the end of catching up, nobody need wait as long again."""
 
 LOOK_BACK_EVERY_S: Final = 10.0
 

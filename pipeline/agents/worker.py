@@ -37,7 +37,13 @@ from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.notifying import Notifying
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
-from pipeline.agents.pacing import FAR_BEHIND, FETCH_PACES, LOOK_BACK_EVERY_S, SETTLE_AT_LEAST_EVERY_S
+from pipeline.agents.pacing import (
+    FAR_BEHIND,
+    FETCH_PACES,
+    LOOK_BACK_EVERY_S,
+    REST_AFTER_SETTLING_S,
+    SETTLE_AT_LEAST_EVERY_S,
+)
 from pipeline.agents.patient_truth import PatientTruth
 from pipeline.agents.reachings import Reachings, scopes_of
 from pipeline.agents.runtime import StepPartition, StepRuntime
@@ -352,8 +358,8 @@ class Worker:
             began = time.monotonic()
             for runtime in self._runtimes.values():
                 await asyncio.wrap_future(runtime.settle())
-            # Half of the time at most goes into settling: the fuller its batches, the less it takes.
-            await asyncio.sleep(max(pause_s, time.monotonic() - began))
+            # About half of the time at most goes into settling: the fuller its batches, the less it takes.
+            await asyncio.sleep(max(pause_s, min(time.monotonic() - began, REST_AFTER_SETTLING_S)))
 
     async def _look_back_for_ever(self) -> None:
         """Somebody who lost a partition without noticing may still emit; whoever owns it withdraws what is wrong."""

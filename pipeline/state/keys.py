@@ -7,6 +7,8 @@ bytes do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pipeline.domain.story import Position
 
 
@@ -23,6 +25,18 @@ def text(encoded: bytes) -> str:
     if b"\x01" in encoded:
         encoded = encoded.replace(b"\x01\x01", b"\x00").replace(b"\x01\x02", b"\x01")
     return encoded.decode()
+
+
+def parts_of(texts: Sequence[str]) -> list[bytes]:
+    """Each id as a part of a key."""
+    encoded = list(map(str.encode, texts))
+    joined = b"".join(encoded)
+    return list(map(part, texts)) if b"\x00" in joined or b"\x01" in joined else encoded
+
+
+def texts_of(encoded: Sequence[bytes]) -> list[str]:
+    """The id of each part of a key."""
+    return list(map(text, encoded)) if b"\x01" in b"".join(encoded) else list(map(bytes.decode, encoded))
 
 
 def key(*parts: str) -> bytes:

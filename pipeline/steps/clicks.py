@@ -75,8 +75,7 @@ class ClickCodec:
         at = clicks.column("occurred_at").to_numpy().astype(">u8")
         packed["at"] = at.view(np.uint8).reshape(count, 8)[:, 2:]
         packed["print"] = _fingerprints(columns, count)
-        data = packed[order].tobytes()
-        values = [data[start : start + _SIZE] for start in range(0, count * _SIZE, _SIZE)]
+        values: list[bytes] = packed[order].view(f"V{_SIZE}").tolist()
         if spelled:
             for place, row in enumerate(order.tolist()):
                 values[place] += spelled.get(row, "").encode()
@@ -95,29 +94,32 @@ class ClickCodec:
     ) -> tuple[npt.NDArray[np.int64], dict[int, str]]:
         """The number of each row's word, and the links that are to be spelled out, by row."""
         codes = np.zeros(count, dtype=np.int64)
-        dictionaries: list[list[str | None]] = []
+        dictionaries: list[list[str]] = []
         for name in ("program_id", "partner_id", "link_id"):
             encoded = columns[name]
-            dictionaries.append([*encoded.dictionary.to_pylist(), None])
+            dictionaries.append([*encoded.dictionary.to_pylist(), ""])
             size = len(encoded.dictionary)
             codes = codes * (size + 1) + pc.fill_null(encoded.indices, size).to_numpy(zero_copy_only=False)
         distinct, inverse = _distinct(codes)
         programs, partners, links = dictionaries
-        numbers = np.empty(len(distinct), dtype=np.int64)
+        rest, link = np.divmod(distinct, len(links))
+        program, partner = np.divmod(rest, len(partners))
+        words: list[Word] = list(
+            zip(
+                map(programs.__getitem__, program.tolist()), map(partners.__getitem__, partner.tolist()),
+                map(links.__getitem__, link.tolist()), strict=True,
+            )
+        )  # fmt: skip
+        numbers = list(map(self._numbers.get, words))
         spelled: dict[int, str] = {}
-        for index, code in enumerate(distinct.tolist()):
-            rest, link = divmod(code, len(links))
-            program, partner = divmod(rest, len(partners))
-            link_id = links[link] or ""
-            word: Word = (programs[program] or "", partners[partner] or "", link_id)
+        for index in [index for index, number in enumerate(numbers) if number is None]:
+            word = words[index]
+            if word[2] and len(self._words) >= self._most_words:
+                spelled.update((row, word[2]) for row in np.flatnonzero(inverse == index).tolist())
+                word = (word[0], word[1], None)
             number = self._numbers.get(word)
-            if number is None:
-                if len(self._words) >= self._most_words and link_id:
-                    spelled.update((row, link_id) for row in np.flatnonzero(inverse == index).tolist())
-                    word = (word[0], word[1], None)
-                number = self._numbers.get(word)
             numbers[index] = self._add(word, batch) if number is None else number
-        return numbers[inverse], spelled
+        return np.array(numbers, dtype=np.int64)[inverse], spelled
 
     def _add(self, word: Word, batch: WriteBatch) -> int:
         number = len(self._words)

@@ -185,11 +185,11 @@ class IdentityStep:
         """Of the new clicks those whose visitor belongs to somebody, once for each customer."""
         found = []
         prefixes: dict[bytes, None] = {}  # in the order of the keys, which ascend: one iterator goes through them
-        for key, value in new.items():
+        bound = self._bound
+        for key in [key for key in new if key.rsplit(b"\x00", 1)[0] in bound]:
             brand_visitor, event = key.rsplit(b"\x00", 1)
-            if brand_visitor in self._bound:
-                found.append((brand_visitor, event, value))
-                prefixes[brand_visitor + b"\x00"] = None
+            found.append((brand_visitor, event, new[key]))
+            prefixes[brand_visitor + b"\x00"] = None
         customers = {
             prefix: [key[len(prefix) :] for key, _ in bindings]
             for prefix, bindings in zip(prefixes, self._store.scan_each("bindings", list(prefixes)), strict=True)

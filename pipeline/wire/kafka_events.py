@@ -23,7 +23,7 @@ from pipeline.wire.avro_schemas import FASTAVRO_ERRORS, FileSchema, UnusableSche
 from pipeline.wire.batches import RecordBatch
 from pipeline.wire.columns import Candidates, Column, Mask, from_records
 from pipeline.wire.flat_avro import FlatColumns, flat_columns
-from pipeline.wire.schema_ids import HEADER_BYTES, Schemas, UnknownSchemaError, id_in
+from pipeline.wire.schema_ids import Schemas, UnknownSchemaError, by_header, id_in
 
 _TICKS_PER_MS: Final = {"ms": 1, "us": 1000, "ns": 1_000_000}
 _NO_ROWS: Final = np.zeros(0, dtype=np.int64)
@@ -58,13 +58,13 @@ class InputDecoder:
         """
         pieces: list[_Piece] = []
         malformed: list[int] = []
-        for head, rows in _by_head(batch.values):
+        for head, rows, bodies in by_header(batch.values):
             reader = self._reader(event_type, head)
             if reader is None:
                 malformed += rows
                 continue
             index = np.asarray(rows, dtype=np.int64)
-            for piece, bad in reader.read([(batch.values[row] or b"")[HEADER_BYTES:] for row in rows]):
+            for piece, bad in reader.read(bodies):
                 pieces.append(_Piece(index[piece.rows], piece.columns, piece.ill_typed))
                 malformed += [rows[each] for each in bad]
         source = source_of(batch)
@@ -85,17 +85,6 @@ class InputDecoder:
             except UnknownSchemaError:  # not remembered here: it may be registered later
                 return None
         return self._readers[key]
-
-
-def _by_head(values: Sequence[bytes | None]) -> Iterable[tuple[bytes, Sequence[int]]]:
-    """The rows of values that begin with the same five bytes. A record without a value has none of them."""
-    heads = [None if value is None else value[:HEADER_BYTES] for value in values]
-    if len(set(heads)) == 1:
-        return [(heads[0] or b"", range(len(values)))]
-    groups: dict[bytes, list[int]] = {}
-    for row, head in enumerate(heads):
-        groups.setdefault(head or b"", []).append(row)
-    return groups.items()
 
 
 def _reader_for(event_type: str, schema: Any) -> _Reader | None:

@@ -19,7 +19,7 @@ import msgspec
 from pipeline.wire.avro_schemas import FASTAVRO_ERRORS
 from pipeline.wire.flat_avro import flat_columns
 from pipeline.wire.own_schemas import key_fields, newest_schema, schemas_folder
-from pipeline.wire.schema_ids import HEADER_BYTES, Schemas, UnknownSchemaError, header, id_in
+from pipeline.wire.schema_ids import HEADER_BYTES, Schemas, UnknownSchemaError, by_header, header, id_in
 
 Row = tuple[Any, ...]
 
@@ -63,15 +63,12 @@ class Messages:
         damaged or trailing bytes): they have no row. RegistryUnavailableError where schemas cannot be asked for.
         """
         found: list[Any] = [_BROKEN] * len(values)
-        groups: dict[bytes, list[int]] = {}
-        for index, value in enumerate(values):
-            groups.setdefault(b"" if value is None else value[:HEADER_BYTES], []).append(index)
-        for head, indices in groups.items():
+        for head, indices, bodies in by_header(values):
             reader = self._reader(record, head)
             if reader is None:
                 continue
-            rows = reader.read([(values[index] or b"")[HEADER_BYTES:] for index in indices])
-            if len(groups) == 1:
+            rows = reader.read(bodies)
+            if len(indices) == len(values):
                 found = rows
                 break
             for index, row in zip(indices, rows, strict=True):

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NoReturn, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -62,6 +63,25 @@ def open_schemas(registry: str, username: str = "", password: str = "", ca_file:
 def header(schema_id: int) -> bytes:
     """What a value written with that schema begins with."""
     return b"\x00" + schema_id.to_bytes(4, "big")
+
+
+def by_header(values: Sequence[bytes | None]) -> list[tuple[bytes, Sequence[int], list[bytes]]]:
+    """Values by the header they begin with: the header, the indices of its values, and what follows in each.
+
+    A value of None, like an empty one, has the header b"".
+    """
+    present: Sequence[Any] = [value or b"" for value in values] if None in values else values
+    headers = list(map(_HEADER_OF, present))
+    if len(set(headers)) == 1:
+        return [(headers[0], range(len(headers)), list(map(_BODY_OF, present)))]
+    groups: dict[bytes, list[int]] = {}
+    for index, found in enumerate(headers):
+        groups.setdefault(found, []).append(index)
+    return [(found, rows, [present[row][HEADER_BYTES:] for row in rows]) for found, rows in groups.items()]
+
+
+_HEADER_OF: Final = itemgetter(slice(0, HEADER_BYTES))  # over a whole batch a third faster than a slice for each
+_BODY_OF: Final = itemgetter(slice(HEADER_BYTES, None))
 
 
 def id_in(value: bytes) -> int | None:

@@ -36,6 +36,14 @@ def test_ids_come_back_from_a_key(ids: list[str]) -> None:
 
 
 @DRAWN
+@given(st.lists(IDS))
+def test_many_ids_become_the_same_parts_as_each_alone(ids: list[str]) -> None:
+    parts = keys.parts_of(ids)
+    assert parts == [keys.part(each) for each in ids]
+    assert keys.texts_of(parts) == ids
+
+
+@DRAWN
 @given(PARTS, PARTS)
 @example(["a\x00"], ["a", "b"])
 @example(["a\x01"], ["a", "b"])

@@ -18,6 +18,7 @@ from pipeline.wire.schema_ids import (
     RegistryUnavailableError,
     SchemaRefusedError,
     UnknownSchemaError,
+    by_header,
     header,
     id_in,
 )
@@ -30,6 +31,18 @@ def test_a_value_is_framed() -> None:
     assert id_in(header(2**32 - 1) + b"body") == 2**32 - 1
     for value in (b"", b"\x00\x00\x00\x01", b"\x01\x00\x00\x00\x01"):
         assert id_in(value) is None
+
+
+def test_values_are_taken_apart_by_their_header() -> None:
+    first, second = header(1), header(2)
+    assert by_header([first + b"a", first, first + b"bc"]) == [(first, range(3), [b"a", b"", b"bc"])]
+    assert by_header([first + b"a", None, second + b"b", b"\x00", b"", first + b"c"]) == [
+        (first, [0, 5], [b"a", b"c"]),
+        (b"", [1, 4], [b"", b""]),
+        (second, [2], [b"b"]),
+        (b"\x00", [3], [b""]),
+    ]
+    assert by_header([]) == []
 
 
 def test_each_record_has_an_id_and_a_schema_without_a_registry() -> None:
