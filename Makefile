@@ -41,6 +41,7 @@ secrets: ## Make the passwords that docker-compose.yml reads, where they are mis
 	@sh deploy/make-secrets.sh deploy/secrets
 
 test: $(VENV)/.dev ## Run all tests
+	@$(BIN)/python -m compileall -q pipeline tests # some hundred processes start, and may be forbidden to keep what they compile
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev ## Lint, strict types, import contracts

@@ -32,6 +32,7 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,8 @@ from pipeline.wire.files import open_sources
 from pipeline.wire.messages import Messages
 from pipeline.wire.schema_ids import LocalSchemas
 
+_LOOK_EVERY_S = 0.05  # a look costs ClickHouse's core some milliseconds; a latency is at most this much too long
+
 
 def have_committed(log: LogReader, record: str, ends: Mapping[int, int]) -> bool:
     try:
@@ -81,9 +84,9 @@ def latency(config: dict[str, Any], warehouse: Warehouse, load: int, seconds: fl
     """Latencies in seconds of one order a tenth of a second, among ``load`` clicks a second."""
     messages = Messages(LocalSchemas())
     sending = Producer({**config, "partitioner": "murmur2_random", "linger.ms": 5, "compression.type": "lz4"})
-    names = messages.fields("click")
     now_ms = int(time.time() * 1000)
-    template = dict.fromkeys(names) | {"brand_id": "oven", "program_id": "oven-friends", "partner_id": "partner-01"}
+    fixed = {"brand_id": "oven", "program_id": "oven-friends", "partner_id": "partner-01", "occurred_at": now_ms}
+    columns = {name: repeat(fixed.get(name)) for name in messages.fields("click")}
     order_names = messages.fields("order")
     intended: dict[str, float] = {}
     visible: dict[str, float] = {}
@@ -91,14 +94,11 @@ def latency(config: dict[str, Any], warehouse: Warehouse, load: int, seconds: fl
     sent = orders = 0
     while (passed := time.time() - began) < seconds + 5:
         due = int(min(passed, seconds) * load)
-        clicks = [
-            tuple((template | {
-                "event_id": f"lat-{now_ms}-{number}", "occurred_at": now_ms, "visitor_id": f"lat-{number % 50_000}",
-            })[name] for name in names)
-            for number in range(sent, due)
-        ]  # fmt: skip
-        for row, value in zip(clicks, messages.encode("click", clicks), strict=True):
-            sending.produce("referrals.click.v1", value, str(row[names.index("visitor_id")]).encode())
+        visitors = [f"lat-{number % 50_000}" for number in range(sent, due)]
+        columns |= {"event_id": [f"lat-{now_ms}-{number}" for number in range(sent, due)], "visitor_id": visitors}
+        clicks = list(zip(*columns.values()))  # noqa: B905  most columns never end
+        for visitor, value in zip(visitors, messages.encode("click", clicks), strict=True):
+            sending.produce("referrals.click.v1", value, visitor.encode())
         sent = due
         while orders / 10 <= min(passed, seconds):
             number = f"lat-order-{now_ms}-{orders}"
@@ -111,12 +111,14 @@ def latency(config: dict[str, Any], warehouse: Warehouse, load: int, seconds: fl
             intended[number] = began + orders / 10
             orders += 1
         sending.poll(0)
-        mine = f"lat-order-{now_ms}-%"
-        found = warehouse.query(f"SELECT conversion_id FROM attributions WHERE conversion_id LIKE '{mine}'")
+        found = warehouse.query(
+            "SELECT conversion_id FROM attributions WHERE brand_id = 'oven' AND conversion_type = 'order' "
+            f"AND conversion_id LIKE 'lat-order-{now_ms}-%'"
+        )
         at = time.time()
         for (number,) in found:
             visible.setdefault(str(number), at)
-        time.sleep(0.02)
+        time.sleep(_LOOK_EVERY_S)
     sending.flush(10)
     return [visible.get(number, float("inf")) - at for number, at in intended.items()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from pipeline.kafka.topics import create_topics, load_topics
 
 PARTITIONS = 16
 TICK = os.sysconf("SC_CLK_TCK")
+
+logging.getLogger("clickhouse_connect").addHandler(logging.NullHandler())  # not a line for each look whether it is up
 
 
 def make_workload(folder: Path, events: int) -> tuple[Path, Path]:

@@ -58,6 +58,7 @@ class Step:
     writes: tuple[str, ...]  # records
     reads_back: tuple[str, ...] = ()  # of those, what it reads when its state may not know all that was emitted
     by_the_clock: bool = False  # it has something to do even when nothing comes in
+    withdraws: bool = False  # what stands in the topics that it reads back, and does not follow from its facts
     tables: tuple[str, ...] = TABLES  # that its stores have
 
 
@@ -81,6 +82,7 @@ STEPS: Final[Mapping[str, Step]] = {
                 "dead_letter", "late_event",
             ),
             reads_back=("attribution", "referral"),
+            withdraws=True,
         ),
         Step(
             "earnings",
@@ -89,6 +91,7 @@ STEPS: Final[Mapping[str, Step]] = {
             keeps=("contributions", "timeline", "counters", "outbox", "meta"),
             writes=("ledger_entry", "milestone"),
             reads_back=("ledger_entry", "milestone"),
+            withdraws=True,
         ),
         Step("sink", reads=tuple(TABLE_OF), key="", keeps=(), writes=()),
     )

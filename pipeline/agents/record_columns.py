@@ -133,20 +133,19 @@ def _take(records: Iterator[Any], wanted: int, first_offset: int, columns: _Colu
     """Append up to ``wanted`` records to the columns; how many there were, those before ``first_offset`` included."""
     add_offset, add_key = columns.offsets.append, columns.keys.append
     add_value, add_timestamp = columns.values.append, columns.timestamps_ms.append
-    size, seen = 0, 0
+    start, skipped = len(columns.offsets), 0
     for record in islice(records, wanted):
-        seen += 1
         offset = record.offset
         if offset < first_offset:  # the broker sends whole batches: the first may begin before the wanted offset
+            skipped += 1
             continue
-        key, value = record.key, record.value
-        size += (len(key) if key else 0) + (len(value) if value else 0)
         if headers := record.headers:
             columns.headers[len(columns.offsets)] = tuple((name, content or b"") for name, content in headers)
-            size += sum(len(name) + len(content or b"") for name, content in headers)
+            columns.size_bytes += sum(len(name) + len(content or b"") for name, content in headers)
         add_offset(offset)
-        add_key(key)
-        add_value(value)
+        add_key(record.key)
+        add_value(record.value)
         add_timestamp(record.timestamp)
-    columns.size_bytes += size
-    return seen
+    for column in (columns.keys, columns.values):
+        columns.size_bytes += sum(map(len, filter(None, islice(column, start, None))))
+    return len(columns.offsets) - start + skipped

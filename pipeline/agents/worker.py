@@ -39,7 +39,8 @@ from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.outlet import KafkaOutlet, StoppedError
 from pipeline.agents.pacing import (
     FAR_BEHIND,
-    FETCH_PACES,
+    FETCH_FAR_BEHIND,
+    FETCH_USUALLY,
     LOOK_BACK_EVERY_S,
     REST_AFTER_SETTLING_S,
     SETTLE_AT_LEAST_EVERY_S,
@@ -263,7 +264,7 @@ class Worker:
             instance_id=f"{settings.instance_name()}-{step.name}", credentials=faust_credentials(self._kafka),
             session_timeout_s=settings.session_timeout_ms / 1000,
             assignment_file=state_folder(settings) / step.name / "assignment",
-            limits=BatchLimits(fetch_every_s=FETCH_PACES[step.name].usually),
+            limits=BatchLimits(fetch_every_s=FETCH_USUALLY[step.name]),
         )  # fmt: skip
 
     def _log(self, step: str, **options: int) -> LogReader:
@@ -354,10 +355,12 @@ class Worker:
             began = time.monotonic()
             # What is derived far behind the end of the topics would soon be derived again.
             while self._is_far_behind() and time.monotonic() - began < SETTLE_AT_LEAST_EVERY_S:
+                self._fetch(FETCH_FAR_BEHIND)
                 await asyncio.sleep(pause_s)
             began = time.monotonic()
             for runtime in self._runtimes.values():
                 await asyncio.wrap_future(runtime.settle())
+            self._fetch(FETCH_USUALLY)  # not before: deriving what was caught up with still makes many records
             # About half of the time at most goes into settling: the fuller its batches, the less it takes.
             await asyncio.sleep(max(pause_s, min(time.monotonic() - began, REST_AFTER_SETTLING_S)))
 
@@ -365,16 +368,17 @@ class Worker:
         """Somebody who lost a partition without noticing may still emit; whoever owns it withdraws what is wrong."""
         while True:
             await asyncio.sleep(LOOK_BACK_EVERY_S)
-            for name in sorted({"credit", "earnings"}.intersection(self._runtimes)):
-                await asyncio.wrap_future(self._runtimes[name].look_back())
+            for runtime in self._runtimes.values():
+                if runtime.step.withdraws:
+                    await asyncio.wrap_future(runtime.look_back())
 
     def _is_far_behind(self) -> bool:
-        """Whether there is something to catch up with; then batches are made fuller."""
-        is_far = sum(app.batches.behind() for app in self._apps.values()) > FAR_BEHIND
+        """Whether there is something to catch up with."""
+        return sum(app.batches.behind() for app in self._apps.values()) > FAR_BEHIND
+
+    def _fetch(self, every_s: Mapping[str, float]) -> None:
         for name, app in self._apps.items():
-            pace = FETCH_PACES[name]
-            app.batches.fetch_every(pace.far_behind if is_far else pace.usually)
-        return is_far
+            app.batches.fetch_every(every_s[name])
 
     async def _until_the_end(self) -> None:
         while not self._stopping.is_set():

@@ -23,7 +23,7 @@ from pipeline.doctor.findings import Finding, note, ok, unknown, wrong
 from pipeline.kafka.clients import ConfluentConfig
 from pipeline.kafka.errors import UnreachableError
 from pipeline.kafka.topics import REMEDY, cluster_with, load_topics, topic_problems
-from pipeline.topology import STEPS, TOPIC_OF, group_of
+from pipeline.topology import EVERY_STEP, NOTIFY, TOPIC_OF, group_of
 
 _T = TypeVar("_T")
 
@@ -158,15 +158,16 @@ class KafkaDoctor:
 
     def _groups(self, ends: Mapping[tuple[str, int], int]) -> Iterator[Finding]:
         try:
-            for step in STEPS.values():
-                group = group_of(step.name, self._namespace)
-                yield _patiently(partial(self._group, step.name, group, ends))
+            for name in EVERY_STEP:
+                finding = _patiently(partial(self._group, name, group_of(name, self._namespace), ends))
+                if finding is not None:
+                    yield finding
         except KafkaException as error:
             text = f"{self._where} does not tell about consumer groups: {error.args[0].str()}."
             yield wrong("groups", text, "Let this user describe consumer groups.")
 
-    def _group(self, step: str, group: str, ends: Mapping[tuple[str, int], int]) -> Finding:
-        topics = {TOPIC_OF[record] for record in STEPS[step].reads}
+    def _group(self, step: str, group: str, ends: Mapping[tuple[str, int], int]) -> Finding | None:
+        topics = {TOPIC_OF[record] for record in EVERY_STEP[step].reads}
         described = self._admin.describe_consumer_groups([group], request_timeout=ANSWER_S)[group]
         members = len(_result(described).members)
         asked = [ConsumerGroupTopicPartitions(group)]
@@ -174,6 +175,8 @@ class KafkaDoctor:
         for answer in self._admin.list_consumer_group_offsets(asked, request_timeout=ANSWER_S).values():
             for each in _result(answer).topic_partitions:
                 committed[each.topic, each.partition] = each.offset
+        if step == NOTIFY.name and not members and not committed:
+            return None  # no worker was ever given endpoints
         mine = {where: end for where, end in ends.items() if where[0] in topics}
         lag = sum(max(0, end - max(0, committed.get(where, 0))) for where, end in mine.items())
         text = f"{group}: {members} member{'s' * (members != 1)}, {lag} records to go."

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pipeline.cli import status_of
@@ -241,6 +241,14 @@ def with_a_worker(
 
         _, found = doctor(*state, CROSSCREDIT_NAMESPACE="another")
         assert "another.identity: 0 members, 2 records to go." in text_of(found, "groups")
+        assert "another.notify" not in text_of(found, "groups")  # nobody was ever given endpoints there
+        member = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "another.notify", "log_level": 0})
+        member.commit(offsets=[TopicPartition("referrals.milestone.v1", 0, 0)], asynchronous=False)
+        member.close()
+        _, found = doctor(*state, CROSSCREDIT_NAMESPACE="another")
+        assert "another.notify: 0 members, 0 records to go. -> No worker runs the step notify now." in text_of(
+            found, "groups"
+        )
 
         # Terms that changed on the disk meanwhile: a change of meaning, then none that can be read.
         one = terms / "bookshop-readers.toml"
