@@ -49,20 +49,20 @@ FUNNEL: Final = Panel(
     "bar",
     "count",
     """
-SELECT step, value
+SELECT counted.2 AS step, counted.3 AS value
 FROM
 (
-    SELECT 1 AS position, 'Clicks' AS step, count(partner_id) AS value FROM partner_clicks
+    SELECT (1, 'Clicks', count(partner_id)) AS counted FROM partner_clicks
     UNION ALL
-    SELECT 2, 'Sign-ups credited', uniqExactIf(conversion, conversion_type = 'sign_up')
+    SELECT arrayJoin([
+        (2, 'Sign-ups credited', uniqExactIf(conversion, conversion_type = 'sign_up')),
+        (3, 'Orders credited', uniqExactIf(conversion, conversion_type = 'order'))
+    ])
     FROM partner_credits
     UNION ALL
-    SELECT 3, 'Orders credited', uniqExactIf(conversion, conversion_type = 'order')
-    FROM partner_credits
-    UNION ALL
-    SELECT 4, 'Qualified customers', countIf(status = 'qualified') FROM partner_referrals
+    SELECT (4, 'Qualified customers', countIf(status = 'qualified')) FROM partner_referrals
 )
-ORDER BY position
+ORDER BY counted.1
 """,
 )
 
@@ -271,12 +271,12 @@ FROM
         toInt128(0) AS refunded_, toInt128(0) AS commission_, toInt128(0) AS extra_
     FROM partner_clicks GROUP BY partner_id
     UNION ALL
-    SELECT partner_id, 0, uniqExact(conversion), 0, 0, 0, 0, 0, 0
+    SELECT partner_id, 0, count(), 0, 0, 0, 0, 0, 0
     FROM partner_credits WHERE conversion_type = 'sign_up' GROUP BY partner_id
     UNION ALL
-    SELECT partner_id, 0, 0, uniqExact(conversion), 0,
-        toInt128(round(sum(toDecimal128(order_minor, 4) * share_bps / 10000))),
-        toInt128(round(sum(toDecimal128(refunded_minor, 4) * share_bps / 10000))), 0, 0
+    SELECT partner_id, 0, 0, count(), 0,
+        toInt128(round(toDecimal128(sum(toInt128(order_minor) * share_bps), 4) / 10000)),
+        toInt128(round(toDecimal128(sum(toInt128(refunded_minor) * share_bps), 4) / 10000)), 0, 0
     FROM partner_orders GROUP BY partner_id
     UNION ALL
     SELECT partner_id, 0, 0, 0, countIf(status = 'qualified'), 0, 0, 0, 0 FROM partner_referrals GROUP BY partner_id
