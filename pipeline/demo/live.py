@@ -16,6 +16,7 @@ from rich.console import Console
 
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.demo.season import write_season
+from pipeline.domain.events import rfc3339_ms
 from pipeline.domain.terms import Catalogue
 from pipeline.kafka.broker import free_port
 from pipeline.kafka.clients import KafkaSettings, confluent_config
@@ -53,7 +54,7 @@ def run_live(folder: Path, seed: int, events: int, seconds: float, console: Cons
     """
     console.print(f"Writing a season of {events:,} events (seed {seed}) into {folder / 'season'} ...")
     write_season(folder / "season", seed, events)
-    slices = list(_slices(folder / "season"))
+    slices = list(parts_in_order(folder / "season"))
     running = up(folder, console.print)
     bootstrap, clickhouse = f"127.0.0.1:{running['kafka'].port}", f"http://127.0.0.1:{running['clickhouse'].port}"
     programs = folder / "season" / "programs"
@@ -85,7 +86,7 @@ def run_live(folder: Path, seed: int, events: int, seconds: float, console: Cons
     )
 
 
-def _slices(season: Path) -> Iterator[Path]:
+def parts_in_order(season: Path) -> Iterator[Path]:
     """The season's records in order of their time, in files of equal length; what has no time comes last."""
     records: list[tuple[int, bytes]] = []
     for file in sorted((season / "events").iterdir()):
@@ -107,7 +108,8 @@ def _time_of(line: bytes) -> int:
         at = json.loads(line)["occurred_at"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return sys.maxsize
-    return at if isinstance(at, int) else sys.maxsize
+    at_ms = rfc3339_ms(at) if isinstance(at, str) else at
+    return at_ms if isinstance(at_ms, int) else sys.maxsize
 
 
 def _start_worker(folder: Path, programs: Path, bootstrap: str, clickhouse: str) -> None:
@@ -115,10 +117,11 @@ def _start_worker(folder: Path, programs: Path, bootstrap: str, clickhouse: str)
     state.mkdir(parents=True, exist_ok=True)
     port = free_port()
     log = state / "worker.log"
+    # A second is some three days of the season, and ten of silence a month: lateness must allow for more.
     command = [
         sys.executable, "-c", "from pipeline.cli import main; main()", "worker", "--folder", str(state),
         "--program", str(programs.absolute()), "--bootstrap", bootstrap, "--clickhouse-url", clickhouse,
-        "--status-port", str(port), "--idle-timeout", "10s", "--allowed-lateness", "30d",
+        "--status-port", str(port), "--idle-timeout", "10s", "--allowed-lateness", "60d",
     ]  # fmt: skip
     with log.open("ab") as file:
         process = subprocess.Popen(  # noqa: S603  our own command
