@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from pipeline.agents.catch_up import ForeignStateError, Reached, Told, catch_up
 from pipeline.agents.log_reader import LogReader, LogUnreadableError
 from pipeline.agents.outcomes import Outcomes
 from pipeline.agents.partition import PartitionState
-from pipeline.state.rocks import RocksStore
+from pipeline.state.rocks import RocksStore, block_cache
 from pipeline.state.store import Store, WriteBatch
 from pipeline.topology import TOPIC_OF, Step
 from pipeline.wire.batches import RecordBatch
@@ -32,6 +33,11 @@ CATCHING_UP_AT_ONCE: Final = 4
 _SAY_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 1.0
 _TERMS_KEY: Final = b"terms"
+
+# A worker may have a hundred stores. One cache for all of them, and a limit to what each holds back from the disk, make
+# its memory a matter of how many there are, not of how long it has run.
+_CACHE: Final = block_cache(128)
+_BUFFERS_MIB: Final = defaultdict(lambda: 4, identity=8)  # the bulk of all that is kept is clicks
 
 
 class TermsChangedError(Exception):
@@ -211,7 +217,13 @@ class StepRuntime:
 
     def _opened(self, number: int, folder: Path) -> StepPartition:
         folder.mkdir(parents=True, exist_ok=True)
-        store = RocksStore(folder, cache_mib=8, write_buffer_mib=8, tables=self.step.tables)
+        store = RocksStore(
+            folder,
+            cache=_CACHE,
+            write_buffer_mib=8,
+            all_buffers_mib=_BUFFERS_MIB[self.step.name],
+            tables=self.step.tables,
+        )
         known = store.get("meta", _TERMS_KEY)
         if known is not None and known.decode() != self._terms:
             store.close()

@@ -37,10 +37,16 @@ class RocksStore:
     """
 
     def __init__(
-        self, folder: Path, cache_mib: int = 96, write_buffer_mib: int = 64, tables: Sequence[str] = TABLES
+        self, folder: Path, *, cache: Cache | None = None, write_buffer_mib: int = 64, all_buffers_mib: int = 0,
+        tables: Sequence[str] = TABLES,
     ) -> None:  # fmt: skip
-        cache = Cache(cache_mib * MEBIBYTE)
+        """``cache`` of blocks may be shared by stores; by default each has one of 96 MiB.
+
+        What is written is held in memory up to ``write_buffer_mib`` a table, and ``all_buffers_mib`` in all, if given.
+        """
+        cache = cache or block_cache(96)
         options = _options("default", cache, write_buffer_mib)
+        options.set_db_write_buffer_size(all_buffers_mib * MEBIBYTE)
         options.create_if_missing(True)
         options.create_missing_column_families(True)
         options.set_max_background_jobs(2)
@@ -127,6 +133,10 @@ class RocksStore:
         """What the table's files take on disk: keys, values, filters and indexes, compressed."""
         return int(self._tables[table].property_int_value("rocksdb.total-sst-files-size") or 0)
 
+    def memory_bytes(self, table: str) -> int:
+        """What was written to the table and is held in memory, on its way to files."""
+        return int(self._tables[table].property_int_value("rocksdb.cur-size-all-mem-tables") or 0)
+
     def _is_empty(self, table: str) -> bool:
         iterator = self._tables[table].iter()
         iterator.seek_to_first()
@@ -141,12 +151,17 @@ class RocksStore:
         self._db.close()
 
 
+def block_cache(mib: int) -> Cache:
+    """A cache of what is read from disk."""
+    return Cache(mib * MEBIBYTE)
+
+
 def stored(folder: Path, table: str, key: bytes) -> bytes | None:
     """What a store in ``folder`` has under ``key``; another process may have it open meanwhile.
 
     :raises StateError: the folder holds no store that can be read.
     """
-    cache = Cache(MEBIBYTE)
+    cache = block_cache(1)
     families = {name: _options(name, cache, 1) for name in TABLES}
     try:
         store = Rdict(

@@ -23,3 +23,16 @@ def test_marks_that_come_and_go_do_not_gather(tmp_path: Path) -> None:
     assert gathered is not None
     assert gathered < 60_000  # of 120 000 written
     store.close()
+
+
+def test_what_all_tables_hold_in_memory_has_a_limit(tmp_path: Path) -> None:
+    store = RocksStore(tmp_path, write_buffer_mib=8, all_buffers_mib=4, tables=("clicks", "bindings", "facts"))
+    held = 0
+    for number in range(60):
+        batch = WriteBatch()
+        for table in ("clicks", "bindings", "facts"):  # each stays below its own eight
+            batch.table(table).update((b"%d-%d" % (number, row), bytes(1_000)) for row in range(100))
+        store.write(batch)
+        held = max(held, sum(store.memory_bytes(table) for table in ("clicks", "bindings", "facts")))
+    store.close()
+    assert 2 << 20 < held < 10 << 20  # of 18 MB; what is on its way to a file counts until it is there
