@@ -188,6 +188,8 @@ def _options(table: str, cache: Cache, write_buffer_mib: int) -> Options:
     else:
         options.set_write_buffer_size(write_buffer_mib * MEBIBYTE)
         options.set_max_write_buffer_number(2)
+    # By default an eighth of the buffer: what a table reserves counts, so that few tables would reach the limit empty.
+    options.set_arena_block_size(64 * KIBIBYTE)
     blocks = BlockBasedOptions()
     blocks.set_block_cache(cache)
     blocks.set_bloom_filter(10, False)
