@@ -28,7 +28,7 @@ class AbsenceFilter:
         run = np.sort(_hashes(keys))
         # Neighbours of like size are merged, so that there are few runs and each hash is moved few times.
         while self._runs and len(self._runs[-1]) < 2 * len(run):
-            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+            run = _without_repeats(np.sort(np.concatenate([self._runs.pop(), run]), kind="stable"))
         self._runs.append(run)
 
     def maybe_present(self, keys: Sequence[bytes]) -> list[int]:
@@ -45,6 +45,17 @@ class AbsenceFilter:
             found |= run[places] == ascending
         indexes: list[int] = np.sort(order[found]).tolist()
         return indexes
+
+    def held(self) -> int:
+        """How many hashes are held, of 8 bytes each: at most some twice as many as there are keys."""
+        return sum(map(len, self._runs))
+
+
+def _without_repeats(ascending: Hashes) -> Hashes:
+    """Each once: keys whose values change are written again and again."""
+    first = np.ones(len(ascending), dtype=np.bool_)
+    np.not_equal(ascending[1:], ascending[:-1], out=first[1:])
+    return ascending if first.all() else ascending[first]
 
 
 def _hashes(keys: Sequence[bytes]) -> Hashes:
