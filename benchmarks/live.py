@@ -96,7 +96,7 @@ def latency(config: dict[str, Any], warehouse: Warehouse, load: int, seconds: fl
         due = int(min(passed, seconds) * load)
         visitors = [f"lat-{number % 50_000}" for number in range(sent, due)]
         columns |= {"event_id": [f"lat-{now_ms}-{number}" for number in range(sent, due)], "visitor_id": visitors}
-        clicks = list(zip(*columns.values()))  # noqa: B905  most columns never end
+        clicks = list(zip(*columns.values(), strict=False))  # most columns never end
         for visitor, value in zip(visitors, messages.encode("click", clicks), strict=True):
             sending.produce("referrals.click.v1", value, visitor.encode())
         sent = due

@@ -155,7 +155,9 @@ class CreditPartition:
 
     def _forwarded(self, batch: RecordBatch) -> tuple[list[ForwardedClick], list[DeadLetter]]:
         rows, dead = self._outcomes.rows("touchpoint", batch)
-        brands, customers, visitors, events, *clicks = zip(*rows, strict=True) if rows else ((),) * 9
+        if not rows:
+            return [], dead
+        brands, customers, visitors, events, *clicks = zip(*rows, strict=True)
         kept = starmap(KeptClick, zip(*clicks, [0] * len(rows), strict=True))  # what was forwarded has no fingerprint
         ids = map(parts_of, (brands, customers, visitors, events))
         return list(starmap(ForwardedClick, zip(*ids, kept, strict=True))), dead

@@ -214,18 +214,19 @@ class IdentityPartition:
 
     def _bindings(self, batch: RecordBatch) -> tuple[list[Binding], list[DeadLetter]]:
         rows, dead = self._outcomes.rows("binding", batch)
-        return list(starmap(Binding, zip(*map(parts_of, zip(*rows, strict=True)), strict=True))), dead
+        columns = map(parts_of, zip(*rows, strict=True))
+        return list(starmap(Binding, zip(*columns, strict=True))), dead
 
     def _touchpoints(self, forwarded: Sequence[ForwardedClick]) -> list[Output]:
         if not forwarded:
             return []
-        *ids, clicks = zip(*forwarded, strict=True)
-        brands, customers, visitors, events = map(texts_of, ids)
-        editions, times, programs, partners, links, _ = zip(*clicks, strict=True)
+        brands, customers, visitors, events, clicks = zip(*forwarded, strict=True)
+        customer_ids = texts_of(customers)
+        *kept, _ = zip(*clicks, strict=True)  # all but the fingerprint
         rows = list(
-            zip(brands, customers, visitors, events, editions, times, programs, partners, links, strict=True)
+            zip(texts_of(brands), customer_ids, texts_of(visitors), texts_of(events), *kept, strict=True)
         )  # fmt: skip
-        return self._outcomes.outputs("touchpoint", rows, list(map(str.encode, customers)), BY_KEY)
+        return self._outcomes.outputs("touchpoint", rows, map(str.encode, customer_ids), BY_KEY)
 
 
 def count(counts: Counter[tuple[str, str]], event_type: str, taken: Taken, repeats: int) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -34,10 +34,10 @@ _SAY_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 1.0
 _TERMS_KEY: Final = b"terms"
 
-# A worker may have a hundred stores. One cache for all of them, and a limit to what each holds back from the disk, make
-# its memory a matter of how many there are, not of how long it has run.
-_CACHE: Final = block_cache(128)
-_BUFFERS_MIB: Final = defaultdict(lambda: 4, identity=8)  # the bulk of all that is kept is clicks
+# A worker may have a hundred stores, of several tables each: they share a cache, and what each holds back from the disk
+# has a limit over its tables.
+_shared_cache: Final = cache(partial(block_cache, 128))
+_BUFFERS_MIB: Final = {"identity": 8, "credit": 4, "earnings": 4, "notify": 4}  # the bulk of what is kept is clicks
 
 
 class TermsChangedError(Exception):
@@ -219,7 +219,7 @@ class StepRuntime:
         folder.mkdir(parents=True, exist_ok=True)
         store = RocksStore(
             folder,
-            cache=_CACHE,
+            cache=_shared_cache(),
             write_buffer_mib=8,
             all_buffers_mib=_BUFFERS_MIB[self.step.name],
             tables=self.step.tables,

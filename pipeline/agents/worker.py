@@ -361,7 +361,7 @@ class Worker:
             for runtime in self._runtimes.values():
                 await asyncio.wrap_future(runtime.settle())
             self._fetch(FETCH_USUALLY)  # not before: deriving what was caught up with still makes many records
-            # About half of the time at most goes into settling: the fuller its batches, the less it takes.
+            # The fuller its batches, the less it takes: up to some seconds half of the time goes into settling.
             await asyncio.sleep(max(pause_s, min(time.monotonic() - began, REST_AFTER_SETTLING_S)))
 
     async def _look_back_for_ever(self) -> None:

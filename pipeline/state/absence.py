@@ -46,10 +46,6 @@ class AbsenceFilter:
         indexes: list[int] = np.sort(order[found]).tolist()
         return indexes
 
-    def held(self) -> int:
-        """How many hashes are held, of 8 bytes each: at most some twice as many as there are keys."""
-        return sum(map(len, self._runs))
-
 
 def _without_repeats(ascending: Hashes) -> Hashes:
     """Each once: keys whose values change are written again and again."""

@@ -133,10 +133,6 @@ class RocksStore:
         """What the table's files take on disk: keys, values, filters and indexes, compressed."""
         return int(self._tables[table].property_int_value("rocksdb.total-sst-files-size") or 0)
 
-    def memory_bytes(self, table: str) -> int:
-        """What was written to the table and is held in memory, on its way to files."""
-        return int(self._tables[table].property_int_value("rocksdb.cur-size-all-mem-tables") or 0)
-
     def _is_empty(self, table: str) -> bool:
         iterator = self._tables[table].iter()
         iterator.seek_to_first()

@@ -114,10 +114,11 @@ class ClickCodec:
         spelled: dict[int, str] = {}
         for index in [index for index, number in enumerate(numbers) if number is None]:
             word = words[index]
-            if word[2] and len(self._words) >= self._most_words:
+            number = self._numbers.get(word)  # a link that is absent makes the same word as one that is empty
+            if number is None and word[2] and len(self._words) >= self._most_words:
                 spelled.update((row, word[2]) for row in np.flatnonzero(inverse == index).tolist())
                 word = (word[0], word[1], None)
-            number = self._numbers.get(word)
+                number = self._numbers.get(word)
             numbers[index] = self._add(word, batch) if number is None else number
         return np.array(numbers, dtype=np.int64)[inverse], spelled
 

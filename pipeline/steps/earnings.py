@@ -31,7 +31,7 @@ from pipeline.steps.rows import Rows
 SEGMENT = 20_000
 """Elements folded before their rows are handed over and the frontier moves on durably."""
 
-_REMEMBERED_MEMOS = 60_000  # of each program; more than two segments, whose own are not in the store yet
+_REMEMBERED_MEMOS = 200_000
 _REMEMBERED_READS = 1_000
 
 Counter = int | MilestoneState | None

@@ -186,6 +186,7 @@ class IdentityStep:
         found = []
         prefixes: dict[bytes, None] = {}  # in the order of the keys, which ascend: one iterator goes through them
         bound = self._bound
+        # Nearly all are passed over, which a comprehension does in half the time.
         for key in [key for key in new if key.rsplit(b"\x00", 1)[0] in bound]:
             brand_visitor, event = key.rsplit(b"\x00", 1)
             found.append((brand_visitor, event, new[key]))
