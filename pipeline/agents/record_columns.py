@@ -43,6 +43,9 @@ class PartitionReader:
 
     def __init__(self, records: PartitionRecords) -> None:
         self.source = records
+        # Its own way to read, which nobody goes here, is a cycle with it: a response's bytes, used up, would stay until
+        # cycles are collected.
+        records._records_iterator = None
         self._open: Iterator[Any] | None = None  # the records of the batch that a read stopped in
         self._open_end = 0
 

@@ -31,6 +31,10 @@ class AbsenceFilter:
             run = _without_repeats(np.sort(np.concatenate([self._runs.pop(), run]), kind="stable"))
         self._runs.append(run)
 
+    def mib(self) -> float:
+        """The memory that it takes."""
+        return sum(run.nbytes for run in self._runs) / (1 << 20)
+
     def maybe_present(self, keys: Sequence[bytes]) -> list[int]:
         """The indexes of those keys that the table may hold; all others it does not."""
         if not self._runs or not keys:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict
+from rocksdict import AccessType, BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBufferManager
 from rocksdict import WriteBatch as RocksBatch
 
 from pipeline.state.absence import AbsenceFilter
@@ -24,9 +24,23 @@ _REVISITED = frozenset({"contributions", "timeline"})
 _PASSING = frozenset({"dirty", "due", "notices", "later"})
 _PASSING_BUFFER_MIB = 1
 
+# Those that are asked for many keys at once, nearly all of them new.
+_ASKED = frozenset({"clicks", "bindings", "facts", "emitted", "contributions", "timeline"})
+
 
 class StateError(Exception):
     """The state's folder cannot be used; the text says why and what to do."""
+
+
+class SharedMemory:
+    """What stores that share it hold of their disks in memory: blocks read, and what is written and not yet flushed."""
+
+    def __init__(self, mib: int) -> None:
+        """``mib`` in all, of which what is not yet flushed takes at most about half."""
+        self.cache = Cache(mib * MEBIBYTE)
+        self.buffers = WriteBufferManager.new_write_buffer_manager_with_cache(
+            mib * MEBIBYTE // 2, allow_stall=False, cache=self.cache
+        )
 
 
 class RocksStore:
@@ -37,16 +51,17 @@ class RocksStore:
     """
 
     def __init__(
-        self, folder: Path, *, cache: Cache | None = None, write_buffer_mib: int = 64, all_buffers_mib: int = 0,
-        tables: Sequence[str] = TABLES,
+        self, folder: Path, *, memory: SharedMemory | None = None, write_buffer_mib: int = 64,
+        absent_mib: float = 1024, tables: Sequence[str] = TABLES,
     ) -> None:  # fmt: skip
-        """``cache`` of blocks may be shared by stores; by default each has one of 96 MiB.
+        """By default a store has a cache of its own, of 96 MiB, and holds back ``write_buffer_mib`` a table at most.
 
-        What is written is held in memory up to ``write_buffer_mib`` a table, and ``all_buffers_mib`` in all, if given.
+        Of a table that is new, absent keys are known without a look-up until its keys' hashes take ``absent_mib``.
         """
-        cache = cache or block_cache(96)
+        cache = memory.cache if memory else Cache(96 * MEBIBYTE)
         options = _options("default", cache, write_buffer_mib)
-        options.set_db_write_buffer_size(all_buffers_mib * MEBIBYTE)
+        if memory:
+            options.set_write_buffer_manager(memory.buffers)
         options.create_if_missing(True)
         options.create_missing_column_families(True)
         options.set_max_background_jobs(2)
@@ -60,7 +75,8 @@ class RocksStore:
             raise StateError(_remedy(folder, str(error))) from error
         self._tables = {table: self._db.get_column_family(table) for table in tables}
         self._handles = {table: self._db.get_column_family_handle(table) for table in tables}
-        self._absence = {table: AbsenceFilter() for table in tables if self._is_empty(table)}
+        self._absent_mib = absent_mib
+        self._absence = {table: AbsenceFilter() for table in _ASKED.intersection(tables) if self._is_empty(table)}
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value of ``key``, or None."""
@@ -124,9 +140,12 @@ class RocksStore:
             keys = sorted(puts)  # neighbours in a batch are then neighbours in the memory table: a fifth less CPU
             for key in keys:
                 put(key, puts[key], handle)
-            if table in self._absence:
+            absence = self._absence.get(table)
+            if absence is not None:
                 # Before the write: a key that is noted and not there costs a look-up, the other way round an answer.
-                self._absence[table].add(keys)
+                absence.add(keys)
+                if absence.mib() > self._absent_mib:
+                    del self._absence[table]
         self._db.write(rocks)
 
     def disk_bytes(self, table: str) -> int:
@@ -147,17 +166,12 @@ class RocksStore:
         self._db.close()
 
 
-def block_cache(mib: int) -> Cache:
-    """A cache of what is read from disk."""
-    return Cache(mib * MEBIBYTE)
-
-
 def stored(folder: Path, table: str, key: bytes) -> bytes | None:
     """What a store in ``folder`` has under ``key``; another process may have it open meanwhile.
 
     :raises StateError: the folder holds no store that can be read.
     """
-    cache = block_cache(1)
+    cache = Cache(MEBIBYTE)
     families = {name: _options(name, cache, 1) for name in TABLES}
     try:
         store = Rdict(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from typing import Any
 
 import pytest
+from aiokafka.consumer.fetcher import PartitionRecords  # type: ignore[import-untyped]  # it has no types
 from confluent_kafka import Producer
 from faust.types import TP
 
@@ -334,6 +336,29 @@ def test_a_slow_agent_does_not_fill_the_memory(broker: str) -> None:
             assert 0 < most <= 700_000 + 4 * 360_000
 
     asyncio.run(scenario())
+
+
+def test_what_was_fetched_and_used_up_leaves_memory_at_once(broker: str) -> None:
+    """A worker collects cycles rarely, so nothing that holds a response's bytes may be part of one."""
+    topic = unique("used-up")
+    create(broker, topic)
+
+    async def scenario() -> None:
+        app, noted = build(broker, unique("group"), topic, limits=BatchLimits(batch_records=30))
+        async with running(app):
+            for turn in range(20):  # each a fetch of its own, at least
+                produce(broker, topic, 100, partition=0, first=100 * turn)
+                await until(lambda turn=turn: len(noted) >= 100 * (turn + 1))
+            kept = sum(isinstance(each, PartitionRecords) for each in gc.get_objects())
+        assert noted.values() == numbers(2_000)
+        assert kept <= 2
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.enable()
 
 
 def test_an_agent_that_raises_stops_its_app_and_skips_nothing(broker: str) -> None:
