@@ -113,14 +113,15 @@ _MISSED = Shown(
     ),
     24, 10,
 )  # fmt: skip
+_CLICKS = Shown(panels.CLICKS, (("name", "Partner"), ("clicks", "Clicks")), 8, 10)
 _PARTNERS = Shown(
     panels.PARTNERS,
     (
-        ("name", "Partner"), ("clicks", "Clicks"), ("sign_ups", "Sign-ups"), ("orders", "Orders"),
-        ("qualified", "Qualified customers"), ("order_value_minor", "Order value"), ("refunded_minor", "Refunded"),
-        ("commission_minor", "Commission"), ("extra_minor", "Bonuses and awards"),
+        ("name", "Partner"), ("sign_ups", "Sign-ups"), ("orders", "Orders"), ("qualified", "Qualified customers"),
+        ("order_value_minor", "Order value"), ("refunded_minor", "Refunded"), ("commission_minor", "Commission"),
+        ("extra_minor", "Bonuses and awards"),
     ),
-    24, 10,
+    16, 10,
 )  # fmt: skip
 _SEGMENTS = Shown(
     panels.SEGMENTS,
@@ -150,7 +151,7 @@ PARTNER_BOARD: Final = (
     _MISSED_REASONS, _QUALITY, _RETENTION, _RECENT, _MISSED,
 )  # fmt: skip
 PROGRAM_BOARD: Final = (
-    _FINAL, _BALANCE, _PARTNERS, _SEGMENTS, _FUNNEL, _CREDITS, _EARNED, _MADE_OF, _TIERS, _BOOSTS, _BONUSES,
+    _FINAL, _BALANCE, _PARTNERS, _CLICKS, _SEGMENTS, _FUNNEL, _CREDITS, _EARNED, _MADE_OF, _TIERS, _BOOSTS, _BONUSES,
     _REFERRALS, _GOALS, _QUALITY, _RETENTION, _MISSED_REASONS, _LATER, _GIVE_AND_TAKE, _REJECTED,
 )  # fmt: skip
 

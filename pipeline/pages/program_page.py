@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from pipeline.domain.terms import Catalogue, Milestone
 from pipeline.pages import figures, panels, words
@@ -27,10 +28,14 @@ _REJECTED_WORDS = {
     "duplicate_order": "The order is known already, under another event id",
 }
 
+_NOTHING_BUT_CLICKS: Final = dict.fromkeys(
+    ("qualified", "sign_ups", "orders", "order_value_minor", "refunded_minor", "commission_minor", "extra_minor"), 0
+)
+
 
 def program_page(scene: Scene, brand_name: str, file_name: str, links: Mapping[str, str], as_of: str) -> Page:
     """The page for ``scene``'s program; ``links`` are partner ids to their pages' file names."""
-    partners = scene.rows(panels.PARTNERS)
+    partners = _partners(scene)
     return Page(
         file_name,
         f"{words.named(scene.program.id)} – {brand_name}",
@@ -113,6 +118,13 @@ def _programs(scenes: Sequence[Scene], links: Mapping[str, str], brand_names: Ma
     )
 
 
+def _partners(scene: Scene) -> list[Row]:
+    """Who brought anything, with its clicks; those who sent clicks alone come last."""
+    clicks = {row["partner_id"]: row["clicks"] for row in scene.rows(panels.CLICKS)}
+    rows = [{**row, "clicks": clicks.pop(row["partner_id"], 0)} for row in scene.rows(panels.PARTNERS)]
+    return rows + [{**_NOTHING_BUT_CLICKS, "partner_id": partner, "clicks": sent} for partner, sent in clicks.items()]
+
+
 def _side_by_side(scene: Scene, partners: Sequence[Row], links: Mapping[str, str]) -> Section:
     most = max((row["qualified"] for row in partners), default=0)
     rows = [
@@ -134,7 +146,8 @@ def _side_by_side(scene: Scene, partners: Sequence[Row], links: Mapping[str, str
         "Bonuses, awards",
     ]  # fmt: skip
     table = Table(panels.PARTNERS.title, columns, rows, frozenset(range(1, 9)), "No partner has brought anything yet.")
-    return Section("partners", panels.PARTNERS.title, panels.PARTNERS.description, [table], is_wide=True)
+    told = "What each partner brought, and what it earned for it."
+    return Section("partners", panels.PARTNERS.title, told, [table], is_wide=True)
 
 
 def _goals(scene: Scene) -> Section:

@@ -362,7 +362,6 @@ def partners(world: World, partner: str) -> Rows:
         rows.append(
             {
                 "Partner": names[each],
-                "Clicks": steps[0],
                 "Sign-ups": steps[1],
                 "Orders": steps[2],
                 "Qualified customers": steps[3],
@@ -373,6 +372,12 @@ def partners(world: World, partner: str) -> Rows:
             }
         )
     return sorted(rows, key=lambda row: (-row["Qualified customers"], -row["Commission"]))
+
+
+def clicks(world: World, partner: str) -> Rows:
+    names = {each.id: each.name for each in terms(2).partners.values()}
+    counts = Counter(names[row["partner_id"]] for row in world.of("clicks", PROGRAM, ""))
+    return [{"Partner": name, "Clicks": count} for name, count in counts.most_common()]
 
 
 def segments(world: World, partner: str) -> Rows:
@@ -447,6 +452,7 @@ EXPECTED: dict[str, Callable[[World, str], Rows]] = {
     "Latest credits, and why": latest_credits,
     "The latest of them, and why": latest_missed,
     "Partners side by side": partners,
+    "Clicks by partner": clicks,
     "Segments by quality": segments,
     "Give and take between brands": give_and_take,
     "Records that could not be used": rejected,

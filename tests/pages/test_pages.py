@@ -13,7 +13,7 @@ import pytest
 from pipeline.clickhouse.warehouse import Warehouse
 from pipeline.domain.terms import Catalogue
 from pipeline.pages.writer import _slug, write_pages
-from tests.pages.world import AWKWARD, DAY, HOSTILE_CODE, NOW, START, World, catalogue
+from tests.pages.world import AWKWARD, DAY, HOSTILE_CODE, NOW, START, World, catalogue, insert
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 BAKERY, INDEX = "partner-acme-friends--bakery.html", "index.html"
@@ -202,6 +202,16 @@ def test_an_empty_warehouse_has_pages_too(tmp_path: Path) -> None:
     assert len(paths) == 9
     for path in paths:
         text_of(path.read_text(encoding="utf-8"))
+
+
+def test_a_partner_that_sent_clicks_alone_stands_beside_the_others(tmp_path: Path) -> None:
+    click = {"occurred_at": START, "brand_id": "acme", "program_id": "acme-friends", "partner_id": "idle"}
+    with Warehouse.embedded(None) as warehouse:
+        warehouse.migrate()
+        insert(warehouse, "clicks", [{**click, "event_id": f"c{n}", "visitor_id": "v"} for n in range(3)], version=1)
+        write_pages(warehouse, catalogue(), tmp_path, START + DAY)
+    text = text_of((tmp_path / PROGRAM).read_text(encoding="utf-8"))
+    assert re.search(r"Idle Hands 0 3 0 0 \S+ – \S+ \S+ ", text), text
 
 
 def test_file_names_differ_where_ids_differ() -> None:
