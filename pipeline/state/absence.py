@@ -1,8 +1,9 @@
 """Knowing that a key is absent without asking the disk.
 
 Most keys that a step looks up are new: nine events in ten are clicks seen for the first time. A table that this process
-created can be answered for from the hashes of the keys written since, at 8 bytes a key and a tenth of a look-up's cost.
-The hashes are Python's own, salted for this process, so nobody can make keys collide; a collision costs a look-up.
+created can be answered for from the hashes of the keys written since, at 4 bytes a key and a tenth of a look-up's cost.
+The hashes are Python's own, salted for this process, so nobody can make keys collide, and cut to 32 bits; a collision,
+one for 400 look-ups among ten million keys, costs a look-up.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Hashes = npt.NDArray[np.int64]
+Hashes = npt.NDArray[np.uint32]
 
 
 class AbsenceFilter:
@@ -59,4 +60,4 @@ def _without_repeats(ascending: Hashes) -> Hashes:
 
 
 def _hashes(keys: Sequence[bytes]) -> Hashes:
-    return np.fromiter(map(hash, keys), np.int64, len(keys))
+    return np.fromiter(map(hash, keys), np.int64, len(keys)).astype(np.uint32)

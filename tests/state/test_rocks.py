@@ -60,7 +60,7 @@ def test_what_is_held_in_memory_has_a_limit_over_all_stores_that_share_it(tmp_pa
 
 def test_keys_that_are_known_to_be_absent_are_known_for_no_more_memory_than_given(tmp_path: Path) -> None:
     """Beyond it the table itself is asked, with the same answers."""
-    store = RocksStore(tmp_path, absent_mib=0.01)  # 1 310 keys
+    store = RocksStore(tmp_path, absent_mib=0.005)  # 1 310 keys
     for number in range(3):
         batch = WriteBatch()
         batch.table("clicks").update((b"%d-%d" % (number, row), b"here") for row in range(500))
