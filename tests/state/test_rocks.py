@@ -55,7 +55,7 @@ def test_what_is_held_in_memory_has_a_limit_over_all_stores_that_share_it(tmp_pa
     for store in stores:
         store.close()
     assert 3 << 20 < most <= 5 << 20  # and not far below: small files cost as much as large ones
-    assert files <= 24
+    assert files <= 45  # of 180, if each write of a table were one
 
 
 def test_keys_that_are_known_to_be_absent_are_known_for_no_more_memory_than_given(tmp_path: Path) -> None:
